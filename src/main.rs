@@ -1,0 +1,3 @@
+//! The `cruddur` binary.
+
+fn main() {}
