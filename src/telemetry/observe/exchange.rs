@@ -1,26 +1,306 @@
-//! One request in flight.
+//! One request in flight: what is noted of it until it is over, and who wants to know then.
 
-use opentelemetry::trace::TraceId;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-/// One request in flight (a stub until the observing core lands).
-#[derive(Debug, Clone)]
-pub struct Exchange {
-    trace_id: TraceId,
+use http::{StatusCode, response};
+use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry_sdk::trace::SpanData;
+
+use super::fault::Fault;
+use super::identity::Identity;
+use super::log::LogEvent;
+use super::panic::{PanicReport, catch};
+use super::record::{Opening, Outcome, RequestFacts, RequestRecord, Stage};
+use super::view::View;
+
+/// How many spans one record holds; a request with more is a runaway loop, and its memory is not ours to spend.
+const MAX_SPANS: usize = 10_000;
+/// How many log events one record holds: OpenTelemetry's default limit of events on a span.
+const MAX_EVENTS: usize = 128;
+/// How many attributes the application may add: OpenTelemetry's default limit of attributes on a span.
+const MAX_ATTRIBUTES: usize = 128;
+
+/// One request in flight. Cloning shares it; the first to close it decides how it ended.
+#[derive(Clone)]
+pub struct Exchange(Arc<Inner>);
+
+struct Inner {
+    opening: Arc<Opening>,
+    clock: Instant,
+    excluded: bool,
+    facts: Mutex<Facts>,
+    record: OnceLock<Arc<RequestRecord>>,
+    audience: Mutex<Audience>,
+}
+
+/// What is gathered until the end.
+#[derive(Default)]
+struct Facts {
+    status: Option<StatusCode>,
+    head_after: Option<Duration>,
+    response_content_length: Option<u64>,
+    fault: Option<Fault>,
+    panic: Option<PanicReport>,
+    user: Option<String>,
+    attributes: Vec<KeyValue>,
+    spans: Vec<SpanData>,
+    dropped_spans: u32,
+    events: Vec<Arc<LogEvent>>,
+    dropped_events: u32,
+}
+
+/// The views, and what they have not been told yet.
+#[derive(Default)]
+struct Audience {
+    views: Vec<Box<dyn View>>,
+    notices: VecDeque<Notice>,
+    busy: bool,
+}
+
+enum Notice {
+    Closed,
+    Straggler(Box<SpanData>),
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("trace_id", &self.trace_id()).finish_non_exhaustive()
+    }
 }
 
 impl Exchange {
+    /// Opens an exchange whose head had been read at `clock`; an `excluded` one is nobody's to view.
+    pub(super) fn open(opening: Opening, clock: Instant, excluded: bool) -> Self {
+        Self(Arc::new(Inner {
+            opening: Arc::new(opening),
+            clock,
+            excluded,
+            facts: Mutex::default(),
+            record: OnceLock::new(),
+            audience: Mutex::default(),
+        }))
+    }
+
     /// The exchange that the current task works for, if any.
     #[must_use]
     pub fn current() -> Option<Self> {
-        None
+        Context::map_current(|context| context.get::<Self>().cloned())
     }
 
     /// The trace id that every backend knows this request by.
     #[must_use]
     pub fn trace_id(&self) -> TraceId {
-        self.trace_id
+        self.identity().trace_id
     }
 
-    /// Names the user this request is made for (`enduser.id`).
-    pub fn set_user(&self, _user: impl Into<String>) {}
+    /// The server span's id.
+    #[must_use]
+    pub fn span_id(&self) -> SpanId {
+        self.identity().span_id
+    }
+
+    /// The request's ids.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.0.opening.identity
+    }
+
+    /// What was asked, by whom.
+    #[must_use]
+    pub fn request(&self) -> &RequestFacts {
+        &self.0.opening.request
+    }
+
+    /// Whether no view is told of this exchange (`TELEMETRY_EXCLUDE_PATHS`).
+    #[must_use]
+    pub fn is_excluded(&self) -> bool {
+        self.0.excluded
+    }
+
+    /// Names the user for whom the request is made (`enduser.id`).
+    pub fn set_user(&self, user: impl Into<String>) {
+        let user = user.into();
+        self.facts().user = Some(user);
+    }
+
+    /// Adds an attribute to the server span, or replaces one; no-op once the exchange is over.
+    pub fn set_attribute(&self, key: &'static str, value: impl Into<Value>) {
+        let attribute = KeyValue::new(key, value);
+        let mut facts = self.facts();
+        if let Some(known) = facts.attributes.iter_mut().find(|known| known.key == attribute.key) {
+            *known = attribute;
+        } else if facts.attributes.len() < MAX_ATTRIBUTES {
+            facts.attributes.push(attribute);
+        }
+    }
+
+    /// Enlists a view, which is told when the exchange is over. An excluded exchange has none.
+    pub fn enlist(&self, view: impl View) {
+        if !self.0.excluded {
+            self.audience().views.push(Box::new(view));
+        }
+    }
+
+    /// Notes why the request fails; what is noted first stands.
+    pub fn failed(&self, fault: Fault) {
+        self.facts().fault.get_or_insert(fault);
+    }
+
+    pub(super) fn panicked(&self, report: PanicReport) {
+        self.facts().panic.get_or_insert(report);
+    }
+
+    /// Notes the response's head, after every view may have signed it.
+    pub(super) fn respond(&self, head: &mut response::Parts, content_length: Option<u64>) {
+        let fault = head.extensions.remove::<Fault>();
+        {
+            let mut facts = self.facts();
+            facts.head_after = Some(self.0.clock.elapsed());
+            facts.status = Some(head.status);
+            facts.response_content_length = content_length;
+            if let Some(fault) = fault {
+                facts.fault.get_or_insert(fault);
+            }
+        }
+        let mut views = std::mem::take(&mut self.audience().views);
+        each(&mut views, |view| view.on_response(head));
+        let mut audience = self.audience();
+        // What was enlisted meanwhile comes after those who were there.
+        views.append(&mut audience.views);
+        audience.views = views;
+    }
+
+    /// Files a span that has ended under this request, or hands it on where the request is over.
+    pub(super) fn file(&self, span: SpanData) {
+        let mut facts = self.facts();
+        if self.0.record.get().is_some() {
+            drop(facts);
+            self.tell(Notice::Straggler(Box::new(span)));
+        } else if facts.spans.len() < MAX_SPANS {
+            facts.spans.push(span);
+        } else {
+            facts.dropped_spans += 1;
+        }
+    }
+
+    /// Files a log event; one that comes too late is not in the record.
+    pub(super) fn log(&self, event: &Arc<LogEvent>) {
+        let mut facts = self.facts();
+        if self.0.record.get().is_some() {
+            return;
+        }
+        if facts.events.len() < MAX_EVENTS {
+            facts.events.push(Arc::clone(event));
+        } else {
+            facts.dropped_events += 1;
+        }
+    }
+
+    /// Ends the exchange, unless it has ended before: draws the record and tells the views.
+    pub(super) fn close(&self, ending: Ending, response_bytes: u64) {
+        {
+            let mut facts = self.facts();
+            if self.0.record.get().is_some() {
+                return;
+            }
+            let duration = self.0.clock.elapsed();
+            let record = facts.draw(&self.0.opening, duration, ending, response_bytes);
+            // Set under the lock, so that a span is either in the record or a straggler.
+            if self.0.record.set(Arc::new(record)).is_err() {
+                return;
+            }
+        }
+        self.tell(Notice::Closed);
+    }
+
+    /// Tells the views, one notice after the other. No lock is held meanwhile: a view may log, which files an
+    /// event under this very exchange, and what it causes is told when it has returned.
+    fn tell(&self, notice: Notice) {
+        let Some(record) = self.0.record.get() else { return };
+        let mut audience = self.audience();
+        audience.notices.push_back(notice);
+        if audience.busy {
+            return;
+        }
+        audience.busy = true;
+        while let Some(notice) = audience.notices.pop_front() {
+            let mut views = std::mem::take(&mut audience.views);
+            drop(audience);
+            match &notice {
+                Notice::Closed => each(&mut views, |view| view.on_close(record)),
+                Notice::Straggler(span) => each(&mut views, |view| view.on_straggler(record, span)),
+            }
+            audience = self.audience();
+            audience.views = views;
+        }
+        audience.busy = false;
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.0.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn audience(&self) -> MutexGuard<'_, Audience> {
+        self.0.audience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How the observer saw the exchange end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The body came to its end.
+    Complete,
+    /// The body's stream failed.
+    Broken,
+    /// Whoever waited for it went away.
+    Dropped(Stage),
+}
+
+impl Facts {
+    fn draw(
+        &mut self,
+        opening: &Arc<Opening>,
+        duration: Duration,
+        ending: Ending,
+        response_bytes: u64,
+    ) -> RequestRecord {
+        let facts = std::mem::take(self);
+        let outcome = match ending {
+            _ if facts.panic.is_some() => Outcome::Panicked,
+            Ending::Broken => Outcome::Failed,
+            _ if facts.fault.is_some() => Outcome::Failed,
+            Ending::Complete => Outcome::Completed,
+            Ending::Dropped(stage) => Outcome::Cancelled(stage),
+        };
+        RequestRecord {
+            opening: Arc::clone(opening),
+            duration,
+            head_after: facts.head_after,
+            status: facts.status,
+            response_bytes,
+            response_content_length: facts.response_content_length,
+            outcome,
+            fault: facts.fault,
+            panic: facts.panic,
+            user: facts.user,
+            attributes: facts.attributes,
+            spans: facts.spans,
+            dropped_spans: facts.dropped_spans,
+            events: facts.events,
+            dropped_events: facts.dropped_events,
+        }
+    }
+}
+
+/// Calls every view; one that panics is no reason for the others not to be told, nor for the request to fail.
+fn each(views: &mut [Box<dyn View>], mut call: impl FnMut(&mut dyn View)) {
+    for view in views {
+        if let Err(report) = catch(|| call(view.as_mut())) {
+            tracing::error!(panic = ?report, "a telemetry view panicked");
+        }
+    }
 }

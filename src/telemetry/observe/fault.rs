@@ -36,7 +36,17 @@ impl Fault {
     /// elsewhere: capturing costs microseconds, resolving milliseconds.
     #[must_use]
     pub fn capture<E: Error + 'static>(error: &E) -> Self {
-        let first = Cause { class: type_name::<E>(), message: error.to_string() };
+        Self::of_chain(type_name::<E>(), error)
+    }
+
+    /// Like [`Fault::capture`], for an error whose type is no longer known.
+    #[must_use]
+    pub fn capture_dyn(error: &(dyn Error + 'static)) -> Self {
+        Self::of_chain(class_of(error), error)
+    }
+
+    fn of_chain(class: &'static str, error: &(dyn Error + 'static)) -> Self {
+        let first = Cause { class, message: error.to_string() };
         let sources = std::iter::successors(error.source(), |&source| source.source());
         let causes = std::iter::once(first)
             .chain(sources.map(|source| Cause { class: class_of(source), message: source.to_string() }))
@@ -49,6 +59,12 @@ impl Fault {
     #[must_use]
     pub fn causes(&self) -> &[Cause] {
         &self.0.causes
+    }
+
+    /// The class of the outermost error.
+    #[must_use]
+    pub fn class(&self) -> Option<&'static str> {
+        self.0.causes.first().map(|cause| cause.class)
     }
 
     /// The stack where the error was captured, unresolved.

@@ -1,7 +1,47 @@
-//! The observing core.
+//! The observing core, which knows no vendor: every request is observed once.
+//!
+//! [`ObserveLayer`] opens an [`Exchange`] for each request. While it is in flight, what becomes known is noted in
+//! it: the spans and log events that the application emits ([`SpanCollector`], [`EventLayer`]), the error or the
+//! panic that it fails with ([`Fault`], [`CatchPanicLayer`]). When the response's body has ended, or the client
+//! has left, the exchange becomes one immutable [`RequestRecord`], and each [`View`] that a backend's layer has
+//! enlisted is told.
+//!
+//! ```text
+//! layer -> future -> body        a request's way
+//! exchange (facts) -> record     what is noted of it
+//! identity, forwarded, redact    what may be known of its head
+//! collect, log, panic, fault     what happens inside
+//! conventions                    what a record is called in OpenTelemetry's words
+//! ```
 
+mod body;
+mod collect;
+pub mod conventions;
 mod exchange;
 mod fault;
+mod forwarded;
+mod future;
+mod identity;
+mod layer;
+mod log;
+mod panic;
+mod record;
+pub mod redact;
+mod task;
+mod view;
 
+pub use self::body::ObserveBody;
+pub use self::collect::{EventLayer, RecordAll, SpanCollector};
 pub use self::exchange::Exchange;
 pub use self::fault::{Cause, Fault};
+pub use self::future::ObserveFuture;
+pub use self::identity::{
+    AmznTraceHeader, AmznTraceId, BAGGAGE, EpochIds, Identity, NotAnId, Propagator, Sampled, TRACEPARENT,
+    TRACERESPONSE, TRACESTATE, X_AMZN_TRACE_ID, amzn_root, trace_parent,
+};
+pub use self::layer::{Observe, ObserveLayer, Peer, Settings};
+pub use self::log::{EventId, LogEvent, LogView};
+pub use self::panic::{CatchPanic, CatchPanicFuture, CatchPanicLayer, PanicReport, install_hook};
+pub use self::record::{Opening, Outcome, RequestFacts, RequestRecord, Scheme, Stage, Verdict};
+pub use self::task::InCurrentExchange;
+pub use self::view::View;

@@ -1,0 +1,147 @@
+//! From the response's head to the end of its body.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+use opentelemetry::Context as TraceContext;
+use pin_project_lite::pin_project;
+
+use super::exchange::{Ending, Exchange};
+use super::fault::Fault;
+use super::panic::{self, catch};
+use super::record::Stage;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+pin_project! {
+    /// A response body that closes its exchange where it ends: after the last byte, at an error, at a panic (which
+    /// becomes an error, so that the connection is cut and not the process hurt), or when it is dropped.
+    #[derive(Debug)]
+    pub struct ObserveBody<B> {
+        #[pin]
+        inner: B,
+        end: Option<EndOfBody>,
+        context: TraceContext,
+    }
+}
+
+/// Counts what the body yields, and closes the exchange exactly once.
+pub(super) struct EndOfBody {
+    exchange: Exchange,
+    bytes: u64,
+    /// The whole body's length, where it is known. Whoever writes it out does not ask for more than that, not
+    /// even whether there is more.
+    length: Option<u64>,
+}
+
+impl fmt::Debug for EndOfBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndOfBody").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl EndOfBody {
+    pub(super) fn new(exchange: Exchange, length: Option<u64>) -> Self {
+        Self { exchange, bytes: 0, length }
+    }
+
+    fn is_reached(&self) -> bool {
+        self.length.is_some_and(|length| self.bytes >= length)
+    }
+}
+
+impl Drop for EndOfBody {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.exchange.panicked(panic::last_report());
+        }
+        // The exchange ignores this where it has been closed before.
+        self.exchange.close(Ending::Dropped(Stage::Body), self.bytes);
+    }
+}
+
+impl<B> ObserveBody<B> {
+    pub(super) fn new(inner: B, end: Option<EndOfBody>, context: TraceContext) -> Self {
+        Self { inner, end, context }
+    }
+
+    pub(super) fn unobserved(inner: B) -> Self {
+        Self::new(inner, None, TraceContext::new())
+    }
+}
+
+fn close(end: &mut Option<EndOfBody>, ending: Ending) {
+    if let Some(end) = end.take() {
+        end.exchange.close(ending, end.bytes);
+    }
+}
+
+impl<B> Body for ObserveBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let mut this = self.project();
+        let _attached = this.context.clone().attach();
+        let polled = match catch(|| this.inner.as_mut().poll_frame(cx)) {
+            Ok(polled) => ready!(polled),
+            Err(report) => {
+                let error = BodyPanicked(report.message.clone());
+                if let Some(end) = this.end.as_ref() {
+                    end.exchange.panicked(report);
+                }
+                close(this.end, Ending::Broken);
+                return Poll::Ready(Some(Err(error.into())));
+            }
+        };
+        match polled {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Buf::remaining);
+                if let Some(end) = this.end.as_mut() {
+                    end.bytes += bytes as u64;
+                }
+                let reached = this.end.as_ref().is_some_and(EndOfBody::is_reached);
+                if reached || frame.is_trailers() || this.inner.is_end_stream() {
+                    close(this.end, Ending::Complete);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                let error = error.into();
+                if let Some(end) = this.end.as_ref() {
+                    end.exchange.failed(Fault::capture_dyn(error.as_ref()));
+                }
+                close(this.end, Ending::Broken);
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                close(this.end, Ending::Complete);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The stream of a response body panicked; the connection is cut short.
+#[derive(Debug, thiserror::Error)]
+#[error("the response body panicked: {0}")]
+struct BodyPanicked(String);

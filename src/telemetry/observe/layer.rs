@@ -1,0 +1,267 @@
+//! The outermost layer: it opens an exchange for every request, signs the answer, and sees to it that the
+//! exchange is closed exactly once.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+
+use http::{Extensions, HeaderMap, HeaderName, Method, Request, Response, Version, header};
+use http_body::Body;
+use ipnet::IpNet;
+use opentelemetry::Context as TraceContext;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{SpanKind, TraceContextExt};
+use opentelemetry_sdk::propagation::BaggagePropagator;
+use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
+use tower::{Layer, Service};
+
+use super::body::ObserveBody;
+use super::conventions;
+use super::exchange::Exchange;
+use super::forwarded;
+use super::future::ObserveFuture;
+use super::identity::{BAGGAGE, EpochIds, Identity, Propagator, TRACEPARENT, X_AMZN_TRACE_ID};
+use super::record::{Opening, RequestFacts, Scheme};
+use super::redact;
+
+/// The headers a record keeps. All others, `authorization` and `cookie` among them, never enter it.
+const KEPT_HEADERS: [HeaderName; 9] = [
+    header::HOST,
+    header::USER_AGENT,
+    header::ACCEPT,
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::REFERER,
+    HeaderName::from_static("x-request-id"),
+    TRACEPARENT,
+    X_AMZN_TRACE_ID,
+];
+
+/// What the observer must be told about the world around it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whose forwarding headers are believed (`TRUSTED_PROXIES`).
+    pub trusted_proxies: Vec<IpNet>,
+    /// Paths that no view is told of (`TELEMETRY_EXCLUDE_PATHS`).
+    pub exclude_paths: Vec<String>,
+    /// In which formats ids come in, by precedence (`OTEL_PROPAGATORS`).
+    pub propagators: Vec<Propagator>,
+    /// Which methods may name a span (`OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`).
+    pub known_methods: Vec<String>,
+    /// Decides which traces OTLP exports; the other backends decide for themselves.
+    pub sampler: Sampler,
+    /// Finds the route's template in a request's extensions. It is a router's to know.
+    pub route: fn(&Extensions) -> Option<&str>,
+}
+
+/// Who is on the other end of the connection. The server puts it in each request's extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// Observes every request that passes: the outermost of the telemetry's layers.
+#[derive(Debug, Clone)]
+pub struct ObserveLayer(Arc<Observer>);
+
+#[derive(Debug)]
+struct Observer {
+    settings: Settings,
+    ids: EpochIds,
+    baggage: BaggagePropagator,
+}
+
+impl ObserveLayer {
+    /// A layer that observes by `settings`.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(Observer { settings, ids: EpochIds::default(), baggage: BaggagePropagator::new() }))
+    }
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe { inner, observer: Arc::clone(&self.0) }
+    }
+}
+
+/// See [`ObserveLayer`].
+#[derive(Debug, Clone)]
+pub struct Observe<S> {
+    inner: S,
+    observer: Arc<Observer>,
+}
+
+impl<S, R, B> Service<Request<R>> for Observe<S>
+where
+    S: Service<Request<R>, Response = Response<B>, Error = Infallible>,
+    B: Body,
+{
+    type Response = Response<ObserveBody<B>>;
+    type Error = Infallible;
+    type Future = ObserveFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<R>) -> Self::Future {
+        let exchange = self.observer.open(&request);
+        let context = self.observer.context(request.headers(), &exchange);
+        let bodyless = request.method() == Method::HEAD;
+        request.extensions_mut().insert(exchange.clone());
+        let inner = {
+            let _attached = context.clone().attach();
+            self.inner.call(request)
+        };
+        ObserveFuture::new(inner, exchange, context, bodyless)
+    }
+}
+
+impl Observer {
+    fn open<R>(&self, request: &Request<R>) -> Exchange {
+        let (clock, started) = (Instant::now(), SystemTime::now());
+        let facts = self.facts(request);
+        let mut identity = Identity::extract(request.headers(), &self.settings.propagators, &self.ids);
+        identity.sampled = self.sampled(&identity, &facts);
+        let excluded = self.settings.exclude_paths.iter().any(|path| path == request.uri().path());
+        Exchange::open(Opening { identity, request: facts, started }, clock, excluded)
+    }
+
+    /// The context in which everything below runs: the server span for a parent, the exchange to file under.
+    fn context(&self, headers: &HeaderMap, exchange: &Exchange) -> TraceContext {
+        let identity = exchange.identity();
+        let mut context = TraceContext::new();
+        if self.settings.propagators.contains(&Propagator::Baggage) && headers.contains_key(BAGGAGE) {
+            context = self.baggage.extract_with_context(&context, &Headers(headers));
+        }
+        context.with_value(exchange.clone()).with_remote_span_context(identity.span_context())
+    }
+
+    fn sampled(&self, identity: &Identity, facts: &RequestFacts) -> bool {
+        let parent =
+            identity.remote_parent().map(|parent| TraceContext::new().with_remote_span_context(parent));
+        let name = conventions::server_span_name(facts);
+        // The samplers that can be configured look at ids and parents alone, so no attributes are made for them.
+        let sampler = &self.settings.sampler;
+        let result =
+            sampler.should_sample(parent.as_ref(), identity.trace_id, &name, &SpanKind::Server, &[], &[]);
+        result.decision == SamplingDecision::RecordAndSample
+    }
+
+    fn facts<R>(&self, request: &Request<R>) -> RequestFacts {
+        let (headers, uri) = (request.headers(), request.uri());
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let origin = forwarded::origin(headers, peer, &self.settings.trusted_proxies);
+        let scheme = origin.scheme.unwrap_or(match uri.scheme_str() {
+            Some("https") => Scheme::Https,
+            _ => Scheme::Http,
+        });
+        let host = origin.host.as_deref().or_else(|| uri.authority().map(|authority| authority.as_str()));
+        let host = host.or_else(|| headers.get(header::HOST).and_then(|host| host.to_str().ok()));
+        let (server_address, server_port) = split_host(host, scheme);
+        let method = request.method().clone();
+        RequestFacts {
+            method_known: self.settings.known_methods.iter().any(|known| known == method.as_str()),
+            method,
+            route: (self.settings.route)(request.extensions()).map(str::to_owned),
+            scheme,
+            path: uri.path().to_owned(),
+            query: uri.query().map(|query| redact::query(query).into_owned()),
+            server_address,
+            server_port,
+            protocol_version: protocol_version(request.version()),
+            client_address: origin.client,
+            client_forwarded: origin.forwarded,
+            peer,
+            content_length: content_length(headers),
+            headers: kept(headers),
+        }
+    }
+}
+
+/// `example.com:8080` as address and port; the scheme's port where none is named.
+fn split_host(host: Option<&str>, scheme: Scheme) -> (Option<String>, Option<u16>) {
+    let Some(host) = host.filter(|host| !host.is_empty()) else { return (None, None) };
+    // Userinfo, which an absolute-form URI may carry, is nobody's business.
+    let host = host.rsplit('@').next().unwrap_or(host);
+    let (address, port) = match host.rsplit_once(':') {
+        // The last colon of an address without brackets belongs to IPv6 where there are several.
+        Some((address, port)) if !address.contains(':') || address.ends_with(']') => {
+            (address, port.parse().ok())
+        }
+        _ => (host, None),
+    };
+    (Some(address.to_owned()), port.or_else(|| Some(scheme.default_port())))
+}
+
+fn protocol_version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
+
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn kept(headers: &HeaderMap) -> Vec<(HeaderName, http::HeaderValue)> {
+    let mut kept = Vec::with_capacity(4);
+    for name in &KEPT_HEADERS {
+        let Some(value) = headers.get(name) else { continue };
+        if name != header::REFERER {
+            kept.push((name.clone(), value.clone()));
+            continue;
+        }
+        let bare = value.to_str().ok().map(redact::url_without_query);
+        if let Some(Ok(bare)) = bare.map(http::HeaderValue::try_from) {
+            kept.push((name.clone(), bare));
+        }
+    }
+    kept
+}
+
+/// Headers, as OpenTelemetry's propagators read them.
+struct Headers<'a>(&'a HeaderMap);
+
+impl opentelemetry::propagation::Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|value| value.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_split_into_address_and_port() {
+        for (host, address, port) in [
+            ("example.com", "example.com", 80),
+            ("example.com:8080", "example.com", 8080),
+            ("[2001:db8::1]:8080", "[2001:db8::1]", 8080),
+            ("[2001:db8::1]", "[2001:db8::1]", 80),
+            ("2001:db8::1", "2001:db8::1", 80),
+            ("user:secret@example.com:1", "example.com", 1),
+            ("example.com:junk", "example.com", 80),
+        ] {
+            assert_eq!(
+                split_host(Some(host), Scheme::Http),
+                (Some(address.to_owned()), Some(port)),
+                "{host}"
+            );
+        }
+        assert_eq!(split_host(None, Scheme::Http), (None, None));
+        assert_eq!(split_host(Some("example.com"), Scheme::Https).1, Some(443));
+    }
+}
