@@ -1,1 +1,89 @@
-//! Serving.
+//! Serving: the caller brings the listener and the moment to stop.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::telemetry::observe::Peer;
+
+/// How long a client may take over a request's head; it is also how long an idle connection is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait when the operating system has no more sockets to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// HTTP/2's limit on a request's headers; our own answer, at 64 KiB, comes first.
+const MAX_HEADER_LIST: u32 = 96 * 1024;
+
+/// What became of the connections when the server stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were still busy at the deadline and were cut.
+    pub cut: usize,
+    /// When everything must be over.
+    pub deadline: Instant,
+}
+
+impl fmt::Display for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cut {
+            0 => write!(f, "every request was finished"),
+            cut => write!(f, "{cut} busy connections were cut at the deadline"),
+        }
+    }
+}
+
+/// Serves `app` on `listener` until `shutdown` is ready, then finishes what is in flight, for `grace` at most.
+///
+/// When it returns, no request is being served any more: those that did not finish in time have been cancelled.
+pub async fn run(listener: TcpListener, app: Router, grace: Duration, shutdown: impl Future<Output = ()>) -> Drained {
+    let connections = Connections::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => connections.serve(stream, peer, app.clone()),
+                // The peer may be gone already, or we may be out of sockets; neither is a reason to stop.
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    connections.drain(Instant::now() + grace).await
+}
+
+/// The connections being served: none is detached, all are told when to stop and waited for.
+struct Connections {
+    tasks: TaskTracker,
+    draining: CancellationToken,
+    cut: CancellationToken,
+    builder: Arc<Builder<Tracked>>,
+}
+
+impl Connections {
+    fn new() -> Self {
+        let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
+        let mut builder = Builder::new(Tracked { tasks: tasks.clone(), cut: cut.clone() });
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEADER_LIST);
+        Self { tasks, draining: CancellationToken::new(), cut, builder: Arc::new(builder) }
+    }
+}

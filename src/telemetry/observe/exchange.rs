@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::fault::Fault;
 use super::identity::Identity;
-use super::log::LogEvent;
+use super::log::{EventId, LogEvent};
 use super::panic::{PanicReport, catch};
 use super::record::{Opening, Outcome, RequestFacts, RequestRecord, Stage};
 use super::view::View;
@@ -115,12 +115,6 @@ impl Exchange {
         &self.0.opening.request
     }
 
-    /// Whether no view is told of this exchange (`TELEMETRY_EXCLUDE_PATHS`).
-    #[must_use]
-    pub fn is_excluded(&self) -> bool {
-        self.0.excluded
-    }
-
     /// Names the user for whom the request is made (`enduser.id`).
     pub fn set_user(&self, user: impl Into<String>) {
         let user = user.into();
@@ -136,6 +130,12 @@ impl Exchange {
         } else if facts.attributes.len() < MAX_ATTRIBUTES {
             facts.attributes.push(attribute);
         }
+    }
+
+    /// Whether a view will be told of it.
+    #[must_use]
+    pub fn is_viewed(&self) -> bool {
+        !self.0.excluded
     }
 
     /// Enlists a view, which is told when the exchange is over. An excluded exchange has none.
@@ -278,6 +278,7 @@ impl Facts {
         };
         RequestRecord {
             opening: Arc::clone(opening),
+            event_id: EventId::next(),
             duration,
             head_after: facts.head_after,
             status: facts.status,

@@ -11,7 +11,7 @@
 //! exchange (facts) -> record     what is noted of it
 //! identity, forwarded, redact    what may be known of its head
 //! collect, log, panic, fault     what happens inside
-//! conventions                    what a record is called in OpenTelemetry's words
+//! conventions, line              what a record is called in OpenTelemetry's words, and as a JSON line
 //! ```
 
 mod body;
@@ -23,6 +23,7 @@ mod forwarded;
 mod future;
 mod identity;
 mod layer;
+pub mod line;
 mod log;
 mod panic;
 mod record;

@@ -10,13 +10,15 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::fault::Fault;
 use super::identity::Identity;
-use super::log::LogEvent;
+use super::log::{EventId, LogEvent};
 use super::panic::PanicReport;
 
 /// One request, from its first byte to the end of its answer: immutable, and the same for every backend.
 #[derive(Debug)]
 pub struct RequestRecord {
     pub(super) opening: Arc<Opening>,
+    /// Names its access line.
+    pub event_id: EventId,
     /// From the request's head to the end of the response's body (or to where it was cut off).
     pub duration: Duration,
     /// From the request's head to the response's; `None` where there was no response.

@@ -1,0 +1,120 @@
+//! What became of every item that a backend was given.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+/// One backend's account. The books balance at every moment:
+/// created = delivered + sampled out + suppressed + dropped + queued + spooled.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Tally>);
+
+/// A ledger's figures at one moment, in items.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// What the backend was given.
+    pub created: u64,
+    /// What its destination has taken.
+    pub delivered: u64,
+    /// What its sampler did not want.
+    pub sampled_out: u64,
+    /// What its budget did not allow.
+    pub suppressed: u64,
+    /// What was lost, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// What waits in memory.
+    pub queued: u64,
+    /// What waits on disk.
+    pub spooled: u64,
+}
+
+impl Ledger {
+    /// Changes the account; one call is one entry, so that the books never show half of it.
+    pub fn enter(&self, entry: impl FnOnce(&mut Tally)) {
+        entry(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The figures now.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Tally {
+    /// Items are given to the backend and wait in its queue.
+    pub fn queue(&mut self, items: u64) {
+        self.created += items;
+        self.queued += items;
+    }
+
+    /// Items are given to the backend and lost at once.
+    pub fn refuse(&mut self, reason: &'static str, items: u64) {
+        self.created += items;
+        *self.dropped.entry(reason).or_default() += items;
+    }
+
+    /// Queued items have been taken by their destination.
+    pub fn deliver(&mut self, items: u64) {
+        self.queued = self.queued.saturating_sub(items);
+        self.delivered += items;
+    }
+
+    /// Queued items are lost.
+    pub fn drop_queued(&mut self, reason: &'static str, items: u64) {
+        self.queued = self.queued.saturating_sub(items);
+        *self.dropped.entry(reason).or_default() += items;
+    }
+
+    /// All that was lost.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+
+    /// Whether every item is accounted for.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        let known = self.delivered + self.sampled_out + self.suppressed + self.queued + self.spooled;
+        self.created == known + self.lost()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { created, delivered, sampled_out, suppressed, dropped, queued, spooled } = self;
+        write!(f, "created {created}, delivered {delivered}")?;
+        let rest = [("sampled out", sampled_out), ("suppressed", suppressed)];
+        let waiting = [("queued", queued), ("spooled", spooled)];
+        for (name, items) in rest.into_iter().chain(waiting).filter(|(_, items)| **items > 0) {
+            write!(f, ", {name} {items}")?;
+        }
+        dropped.iter().try_for_each(|(reason, items)| write!(f, ", dropped {items} ({reason})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_keeps_the_books_balanced() {
+        let ledger = Ledger::default();
+        let entries: [fn(&mut Tally); 4] = [
+            |tally| tally.queue(5),
+            |tally| tally.refuse("queue_full", 2),
+            |tally| tally.deliver(3),
+            |tally| tally.drop_queued("write_failed", 1),
+        ];
+        for entry in entries {
+            ledger.enter(entry);
+            assert!(ledger.tally().balances(), "{:?}", ledger.tally());
+        }
+        assert_eq!(
+            ledger.tally().to_string(),
+            "created 7, delivered 3, queued 1, dropped 2 (queue_full), dropped 1 (write_failed)"
+        );
+    }
+}
