@@ -288,7 +288,10 @@ proptest! {
             .into_iter()
             .chain(secrets.map(|variable| (variable.name.to_owned(), secret.clone())))
             .collect();
-        let shown = format!("{:?}{environment:?}{:?}", Config::check(&environment), Config::load(&environment));
+        let checked = Config::check(&environment);
+        let mut shown = Vec::new();
+        crate::cli::check(&checked, &mut shown).unwrap();
+        let shown = format!("{}{environment:?}{:?}", String::from_utf8(shown).unwrap(), Config::load(&environment));
         prop_assert!(!shown.contains("S3CR3T"), "{shown}");
     }
 }
