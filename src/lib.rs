@@ -2,6 +2,7 @@
 
 pub mod activities;
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod server;
 pub mod telemetry;
