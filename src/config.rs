@@ -26,7 +26,7 @@ pub use honeycomb::Honeycomb;
 pub use http::Http;
 pub use known::{TOPICS, Topic};
 pub use log::{Log, LogFormat};
-pub use observe::{Observe, Propagator};
+pub use observe::Observe;
 pub use reader::{ConfigError, Setting, Source, Warning};
 pub use service::Service;
 pub use variable::Variable;

@@ -1,8 +1,6 @@
 //! Serving: the caller brings the listener and the moment to stop.
 
-use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -50,7 +48,12 @@ impl fmt::Display for Drained {
 /// Serves `app` on `listener` until `shutdown` is ready, then finishes what is in flight, for `grace` at most.
 ///
 /// When it returns, no request is being served any more: those that did not finish in time have been cancelled.
-pub async fn run(listener: TcpListener, app: Router, grace: Duration, shutdown: impl Future<Output = ()>) -> Drained {
+pub async fn run(
+    listener: TcpListener,
+    app: Router,
+    grace: Duration,
+    shutdown: impl Future<Output = ()>,
+) -> Drained {
     let connections = Connections::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -85,5 +88,59 @@ impl Connections {
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         builder.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEADER_LIST);
         Self { tasks, draining: CancellationToken::new(), cut, builder: Arc::new(builder) }
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, app: Router) {
+        // Small answers must not wait for the client's acknowledgement of the last one.
+        stream.set_nodelay(true).ok();
+        let service = TowerToHyperService::new(app.map_request(move |request: http::Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            request
+        }));
+        let (builder, draining) = (Arc::clone(&self.builder), self.draining.clone());
+        let connection = async move {
+            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+            let finished = tokio::select! {
+                finished = &mut connection => finished,
+                () = draining.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            // A client that left in the middle of things is the usual cause; each request has its own record.
+            if let Err(error) = finished {
+                tracing::debug!(%peer, error, "a connection ended early");
+            }
+        };
+        self.tasks.spawn(self.cut.clone().run_until_cancelled_owned(connection));
+    }
+
+    async fn drain(self, deadline: Instant) -> Drained {
+        self.draining.cancel();
+        self.tasks.close();
+        let mut cut = 0;
+        if timeout_at(deadline, self.tasks.wait()).await.is_err() {
+            cut = self.tasks.len();
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
+        Drained { cut, deadline }
+    }
+}
+
+/// Runs what a connection spawns (HTTP/2 does, for each request) among the tracked tasks.
+#[derive(Debug, Clone)]
+struct Tracked {
+    tasks: TaskTracker,
+    cut: CancellationToken,
+}
+
+impl<F> hyper::rt::Executor<F> for Tracked
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.tasks.spawn(self.cut.clone().run_until_cancelled_owned(task));
     }
 }

@@ -9,6 +9,7 @@ use super::parse::{self, Parsed};
 use super::reader::Reader;
 use super::shown::{Shown, quoted};
 use super::variable::variables;
+use crate::telemetry::observe::Propagator;
 
 variables! {
     TRUSTED_PROXIES: Vec<IpNet> = networks, "private",
@@ -42,17 +43,6 @@ pub struct Observe {
     pub known_methods: Vec<String>,
 }
 
-/// A way in which a trace context travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Propagator {
-    /// `traceparent` and `tracestate` of W3C.
-    TraceContext,
-    /// `baggage` of W3C.
-    Baggage,
-    /// `X-Amzn-Trace-Id`.
-    Amzn,
-}
-
 /// What `OTEL_PROPAGATORS` says, and the names in it that nobody here knows.
 #[derive(Clone)]
 struct Propagators {
@@ -66,7 +56,8 @@ impl Observe {
         let exclude_paths = reader.get(&TELEMETRY_EXCLUDE_PATHS);
         let Propagators { known, unknown } = reader.get(&OTEL_PROPAGATORS);
         for name in unknown {
-            let message = format_args!("{} is ignored; known are {}", quoted(&name), Propagator::NAMES);
+            let message =
+                format_args!("{} is ignored; known are {}", quoted(&name), "tracecontext, baggage, xray");
             reader.warn(OTEL_PROPAGATORS.variable.name, message);
         }
         let known_methods = reader.get(&OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS);
@@ -74,28 +65,9 @@ impl Observe {
     }
 }
 
-impl Propagator {
-    const NAMES: &str = "tracecontext, baggage, xray";
-    const ALL: [Self; 3] = [Self::TraceContext, Self::Baggage, Self::Amzn];
-
-    fn from_name(name: &str) -> Option<Self> {
-        match name.to_ascii_lowercase().as_str() {
-            "tracecontext" => Some(Self::TraceContext),
-            "baggage" => Some(Self::Baggage),
-            "xray" => Some(Self::Amzn),
-            _ => None,
-        }
-    }
-}
-
 impl Shown for Propagator {
     fn shown(&self) -> String {
-        match self {
-            Self::TraceContext => "tracecontext",
-            Self::Baggage => "baggage",
-            Self::Amzn => "xray",
-        }
-        .to_owned()
+        self.name().to_owned()
     }
 }
 

@@ -213,7 +213,7 @@ fn unknown_propagators_are_ignored_with_a_warning() {
     let said = "OTEL_PROPAGATORS: `b3` is ignored; known are tracecontext, baggage, xray";
     let some = [("OTEL_PROPAGATORS", "b3,xray")];
     assert_eq!(warnings(some), [said]);
-    assert_eq!(config(some).observe.propagators, [Propagator::Amzn]);
+    assert_eq!(config(some).observe.propagators, [crate::telemetry::observe::Propagator::Amzn]);
     let none = [("OTEL_PROPAGATORS", "b3")];
     assert_eq!(warnings(none), [said]);
     assert_eq!(config(none).observe.propagators, config([]).observe.propagators);

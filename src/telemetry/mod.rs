@@ -4,6 +4,7 @@
 //! (a pure function from record to wire form) and `exporter` (the wire). It imports [`observe`] and [`delivery`],
 //! and no other backend.
 
+mod client;
 pub mod delivery;
 pub mod observe;
 pub mod stack;
@@ -19,6 +20,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use serde::Serialize;
 use tracing::Dispatch;
 
+pub use self::client::Client;
 use self::delivery::Tally;
 use self::observe::{EpochIds, ObserveLayer, RecordAll, Settings, SpanCollector};
 use self::terminal::{Format, Terminal, TerminalLayer};
@@ -104,7 +106,7 @@ impl Telemetry {
 
     /// Delivers what waits, for `deadline` at most. Call it when the last request is over.
     #[must_use]
-    pub fn shut_down(self, deadline: Duration) -> Report {
+    pub fn shut_down(&self, deadline: Duration) -> Report {
         let terminal = self.terminal.shut_down(deadline);
         // Nothing of ours waits in the SDK, so there is nothing to fail but a second shutdown.
         self.provider.shutdown_with_timeout(deadline).ok();

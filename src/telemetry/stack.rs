@@ -20,7 +20,10 @@ pub fn observed<L>(routes: Router, edge: L, telemetry: &Telemetry) -> Router
 where
     L: Layer<Route> + Clone + Send + Sync + 'static,
     L::Service: Service<Request, Response = axum::response::Response, Error = Infallible>
-        + Clone + Send + Sync + 'static,
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     <L::Service as Service<Request>>::Response: IntoResponse,
     <L::Service as Service<Request>>::Future: Send + 'static,
 {
@@ -39,4 +42,3 @@ where
 pub(super) fn matched_route(extensions: &Extensions) -> Option<&str> {
     extensions.get::<MatchedPath>().map(MatchedPath::as_str)
 }
-

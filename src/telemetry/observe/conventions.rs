@@ -10,10 +10,6 @@ use super::fault::Fault;
 use super::panic::PanicReport;
 use super::record::{Outcome, RequestFacts, RequestRecord, Stage, Verdict};
 
-/// The methods that may name a span, unless `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` says otherwise.
-pub const KNOWN_METHODS: [&str; 10] =
-    ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
-
 /// The class of a panic where others have the class of an error.
 pub const PANIC: &str = "panic";
 

@@ -77,6 +77,12 @@ impl ObserveLayer {
     pub fn new(settings: Settings) -> Self {
         Self(Arc::new(Observer { settings, ids: EpochIds::default(), baggage: BaggagePropagator::new() }))
     }
+
+    /// What it observes by.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
 }
 
 impl<S> Layer<S> for ObserveLayer {

@@ -124,7 +124,13 @@ impl<'a> Family<'a> {
     }
 }
 
-fn branches<'a>(nodes: Vec<Node<'a>>, family: &mut Family<'a>, indent: &str, paint: Paint, text: &mut String) {
+fn branches<'a>(
+    nodes: Vec<Node<'a>>,
+    family: &mut Family<'a>,
+    indent: &str,
+    paint: Paint,
+    text: &mut String,
+) {
     let last = nodes.len().saturating_sub(1);
     for (at, node) in nodes.into_iter().enumerate() {
         let (fork, stem) = if at == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::Write;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use super::layer::{TerminalLayer, TerminalLog};
@@ -61,7 +61,6 @@ pub struct Terminal {
     format: Format,
     trees: bool,
     done: Mutex<Receiver<()>>,
-    worker: JoinHandle<()>,
 }
 
 impl Terminal {
@@ -74,12 +73,12 @@ impl Terminal {
         let (sender, items) = mpsc::sync_channel(QUEUE);
         let (finished, done) = mpsc::sync_channel(1);
         let queue = Queue { sender: Arc::new(Mutex::new(Some(sender))), ledger: Arc::clone(&ledger) };
-        let worker = thread::Builder::new().name("terminal".to_owned()).spawn(move || {
+        thread::Builder::new().name("terminal".to_owned()).spawn(move || {
             write_all(&items, format, out, &ledger);
             // Where the deadline has passed, nobody waits for it.
             finished.send(()).ok();
         })?;
-        Ok(Self { queue, format, trees, done: Mutex::new(done), worker })
+        Ok(Self { queue, format, trees, done: Mutex::new(done) })
     }
 
     /// The layer that shows requests, where they are shown.
@@ -101,14 +100,11 @@ impl Terminal {
     }
 
     /// Writes out what waits, for `deadline` at most; what is left then is counted as lost.
-    #[must_use]
-    pub fn shut_down(self, deadline: Duration) -> Tally {
+    pub fn shut_down(&self, deadline: Duration) -> Tally {
         drop(self.queue.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let done = self.done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if done.recv_timeout(deadline).is_ok() {
-            // The worker has said that it is done; a panic in it is in the books as what was not written.
-            drop(self.worker.join());
-        }
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        // An error means that the time is over, or that the worker is gone; either way the books say what is left.
+        done.recv_timeout(deadline).ok();
         self.queue.ledger.enter(|tally| tally.drop_queued("deadline", tally.queued));
         self.queue.ledger.tally()
     }

@@ -39,6 +39,27 @@ pub enum Propagator {
     Amzn,
 }
 
+impl Propagator {
+    /// Every format, by the default precedence.
+    pub const ALL: [Self; 3] = [Self::TraceContext, Self::Baggage, Self::Amzn];
+
+    /// OpenTelemetry's name for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TraceContext => "tracecontext",
+            Self::Baggage => "baggage",
+            Self::Amzn => "xray",
+        }
+    }
+
+    /// The format of that name, in whatever case.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|propagator| propagator.name().eq_ignore_ascii_case(name))
+    }
+}
+
 /// A request's ids, as they came in or were drawn.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -209,8 +230,6 @@ mod tests {
 
     const W3C: &str = "00-4efaaf4d1e8720b39541901950019ee5-53995c3f42cd8ad8-01";
     const AMZN: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=2440c77113924d23;Sampled=0";
-    const ALL: [Propagator; 3] = [Propagator::TraceContext, Propagator::Baggage, Propagator::Amzn];
-
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs
             .iter()
@@ -226,7 +245,7 @@ mod tests {
     fn the_first_propagator_with_a_trace_id_wins_and_each_header_keeps_its_decision() {
         let both = [("traceparent", W3C), ("x-amzn-trace-id", AMZN)];
 
-        let identity = extract(&both, &ALL);
+        let identity = extract(&both, &Propagator::ALL);
         assert_eq!(identity.trace_id.to_string(), "4efaaf4d1e8720b39541901950019ee5");
         assert_eq!(identity.parent.unwrap().to_string(), "53995c3f42cd8ad8");
         assert_eq!(identity.parent_sampled, Some(true));
@@ -244,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_decision_without_a_root_gets_a_new_id() {
-        let identity = extract(&[("x-amzn-trace-id", "Sampled=1")], &ALL);
+        let identity = extract(&[("x-amzn-trace-id", "Sampled=1")], &Propagator::ALL);
         assert_ne!(identity.trace_id, TraceId::INVALID);
         assert_eq!(identity.parent, None);
         assert_eq!(identity.amzn.unwrap().sampled, Some(Sampled::Yes));
@@ -252,21 +271,22 @@ mod tests {
 
     #[test]
     fn a_malformed_root_brings_no_parent() {
-        let identity = extract(&[("x-amzn-trace-id", "Root=1-xyz;Parent=53995c3f42cd8ad8")], &ALL);
+        let identity =
+            extract(&[("x-amzn-trace-id", "Root=1-xyz;Parent=53995c3f42cd8ad8")], &Propagator::ALL);
         assert_eq!(identity.parent, None);
     }
 
     #[test]
     fn trace_state_is_kept_only_with_the_trace_it_came_with() {
         let pairs = [("traceparent", W3C), ("tracestate", "congo=t61rcWkgMzE"), ("x-amzn-trace-id", AMZN)];
-        assert_eq!(extract(&pairs, &ALL).trace_state.get("congo"), Some("t61rcWkgMzE"));
+        assert_eq!(extract(&pairs, &Propagator::ALL).trace_state.get("congo"), Some("t61rcWkgMzE"));
         let amzn_first = [Propagator::Amzn, Propagator::TraceContext];
         assert_eq!(extract(&pairs, &amzn_first).trace_state, TraceState::NONE);
     }
 
     #[test]
     fn ids_are_written_in_both_forms() {
-        let mut identity = extract(&[("traceparent", W3C)], &ALL);
+        let mut identity = extract(&[("traceparent", W3C)], &Propagator::ALL);
         identity.span_id = SpanId::from(0xab);
         identity.sampled = true;
         assert_eq!(identity.trace_parent(), "00-4efaaf4d1e8720b39541901950019ee5-00000000000000ab-01");
