@@ -1,1 +1,9 @@
 //! Behaviour, seen from outside.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in tests, but sees only their functions, not their helpers"
+)]
+
+mod feed;
+mod spans;
