@@ -2,38 +2,60 @@
 
 use super::store::StoreError;
 
-/// What is wrong with what was sent; it reads as the code that the frontend knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// What is wrong with what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
     /// A user page was asked for without saying whose.
-    #[error("blank_user_handle")]
     BlankUserHandle,
     /// A search for nothing.
-    #[error("search_term_blank")]
     SearchTermBlank,
     /// Nothing was written.
-    #[error("message_blank")]
     MessageBlank,
     /// More was written than fits.
-    #[error("message_exceed_max_chars")]
     MessageExceedMaxChars,
     /// No time to live, or none of those offered.
-    #[error("ttl_blank")]
     TtlBlank,
-    /// A message to nobody. The misspelling is the frontend's contract.
-    #[error("user_reciever_handle_blank")]
+    /// A message to nobody.
     UserReceiverHandleBlank,
 }
 
+impl Invalid {
+    /// The code that the frontend knows it by; the misspelt one is misspelt there too.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::BlankUserHandle => "blank_user_handle",
+            Self::SearchTermBlank => "search_term_blank",
+            Self::MessageBlank => "message_blank",
+            Self::MessageExceedMaxChars => "message_exceed_max_chars",
+            Self::TtlBlank => "ttl_blank",
+            Self::UserReceiverHandleBlank => "user_reciever_handle_blank",
+        }
+    }
+}
+
 /// An operation was refused, or could not be done.
-#[derive(Debug, thiserror::Error)]
+///
+/// Deliberately not a `std::error::Error`: a face that turns every error into its own failure by `?` would take a
+/// refusal for one.
+#[derive(Debug)]
 pub enum Refused {
     /// What was sent is not valid: the sender's to mend.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
+    Invalid(Invalid),
     /// The store failed: ours to mend.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<Invalid> for Refused {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 /// What was written, if it is neither blank nor longer than `max` characters.

@@ -5,5 +5,9 @@
     reason = "clippy.toml allows it in tests, but sees only their functions, not their helpers"
 )]
 
+mod contract;
+mod cors;
+mod errors;
 mod feed;
+mod harness;
 mod spans;
