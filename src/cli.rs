@@ -15,6 +15,9 @@ use crate::config::{Checked, Config, ConfigError, Environment, Loaded};
 /// The exit code of a bad configuration or command line.
 pub const EXIT_CONFIGURATION: u8 = 2;
 
+/// The exit code where an accepted item was neither delivered nor spooled.
+pub const EXIT_LOST: u8 = 3;
+
 /// What the process is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {

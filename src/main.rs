@@ -1,17 +1,29 @@
-//! The `cruddur` binary.
+//! The `cruddur` binary: the process's whole life on one screen.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use cruddur::cli::{self, Command, EXIT_CONFIGURATION};
-use cruddur::config::{Config, Environment};
+use anyhow::Context as _;
+use cruddur::activities::MemoryStore;
+use cruddur::api::{self, Options};
+use cruddur::cli::{self, Command, EXIT_CONFIGURATION, EXIT_LOST};
+use cruddur::config::{Config, Environment, Loaded};
+use cruddur::server;
+use cruddur::telemetry::Telemetry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 fn main() -> ExitCode {
-    // Only writing can fail here, and then there is nobody left to tell.
-    run().unwrap_or(ExitCode::FAILURE)
+    run().unwrap_or_else(|error| {
+        // Where standard error is closed as well, there is nobody left to tell.
+        writeln!(io::stderr(), "error: {error:#}").ok();
+        ExitCode::FAILURE
+    })
 }
 
-fn run() -> io::Result<ExitCode> {
+fn run() -> anyhow::Result<ExitCode> {
     // Unlocked: whoever serves logs from other threads.
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let command = match Command::parse(std::env::args_os().skip(1)) {
@@ -38,11 +50,7 @@ fn run() -> io::Result<ExitCode> {
             }
         }
         Command::Serve => match Config::load(&Environment::from_process()) {
-            Ok(loaded) => {
-                for warning in loaded.warnings {
-                    writeln!(err, "warning: {warning}")?;
-                }
-            }
+            Ok(loaded) => return serve(&loaded),
             Err(errors) => {
                 cli::refuse(&errors, &mut err)?;
                 return Ok(EXIT_CONFIGURATION.into());
@@ -50,4 +58,46 @@ fn run() -> io::Result<ExitCode> {
         },
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// From the first log line to the exit report.
+#[tokio::main]
+async fn serve(Loaded { config, warnings, .. }: &Loaded) -> anyhow::Result<ExitCode> {
+    // Two providers may be compiled in; with none installed, the first TLS connection would panic.
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    let telemetry = Arc::new(Telemetry::start(config, io::stdout()).context("telemetry cannot start")?);
+    telemetry.install()?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+
+    // Before the port is open, so that whoever sees it open can rely on being heard.
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let shutdown = async move {
+        tokio::select! {
+            _ = term.recv() => tracing::info!("SIGTERM: finishing what is in flight"),
+            _ = int.recv() => tracing::info!("SIGINT: finishing what is in flight"),
+        }
+    };
+    let bind = config.http.bind;
+    let listener = match TcpListener::bind(bind).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            let hint = "stop what listens there, or set PORT or BIND_ADDR";
+            writeln!(io::stderr(), "error: BIND_ADDR, PORT: cannot listen on {bind}: {error}; {hint}")?;
+            return Ok(EXIT_CONFIGURATION.into());
+        }
+    };
+    let backends = telemetry.health().into_keys().collect::<Vec<_>>().join(", ");
+    let (service, address) = (&config.service, listener.local_addr()?);
+    tracing::info!(version = service.version, %backends, "{} listens on http://{address}", service.name);
+
+    let store = Arc::new(MemoryStore::new());
+    let routes = api::routes(store, &Options { test_routes: config.http.test_routes });
+    let app = server::app(config, routes, &telemetry);
+    let drained = server::run(listener, app, service.shutdown_grace, shutdown).await;
+
+    let report = telemetry.shut_down(drained.deadline.saturating_duration_since(Instant::now()));
+    write!(io::stderr(), "stopped: {drained}\n{report}")?;
+    Ok(if report.lost() == 0 { ExitCode::SUCCESS } else { EXIT_LOST.into() })
 }

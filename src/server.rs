@@ -1,5 +1,7 @@
 //! Serving: the caller brings the listener and the moment to stop.
 
+mod health;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -8,6 +10,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::routing::get;
+use http::HeaderValue;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -16,9 +20,33 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
+use tower::{ServiceBuilder, ServiceExt as _};
 
-use crate::telemetry::observe::Peer;
+use crate::api::{self, CorsLayer, LimitsLayer, Origins, TimeoutLayer};
+use crate::config::Config;
+use crate::telemetry::observe::{CatchPanicLayer, Peer};
+use crate::telemetry::{Telemetry, stack};
+
+/// The whole application: `routes` and the health endpoint, with every layer around them.
+pub fn app(config: &Config, routes: Router, telemetry: &Arc<Telemetry>) -> Router {
+    let edge = ServiceBuilder::new()
+        // A browser must be able to read every answer, errors and panics included.
+        .layer(CorsLayer::new(origins(&config.http.origins)))
+        // Answers what panics below, so that everything above sees an answer like any other.
+        .layer(CatchPanicLayer::new(api::panicked))
+        // Bounds the time to the response's head.
+        .layer(TimeoutLayer::new(config.http.request_timeout))
+        // Bounds path, headers and body.
+        .layer(LimitsLayer);
+    let health =
+        Router::new().route("/health", get(health::report)).with_state(health::State::new(config, telemetry));
+    let routes = routes.merge(health).method_not_allowed_fallback(api::method_not_allowed);
+    stack::observed(routes, edge, telemetry)
+}
+
+fn origins(origins: &[HeaderValue]) -> Origins {
+    if origins.iter().any(|origin| origin == "*") { Origins::Any } else { Origins::List(origins.to_vec()) }
+}
 
 /// How long a client may take over a request's head; it is also how long an idle connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);

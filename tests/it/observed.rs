@@ -191,7 +191,8 @@ pub(crate) async fn read_until(stream: &mut TcpStream, marker: &str) -> String {
     let mut read = Vec::new();
     while !read.windows(marker.len()).any(|window| window == marker.as_bytes()) {
         let mut chunk = [0; 1024];
-        let count = tokio::time::timeout(PATIENCE, stream.read(&mut chunk)).await.expect("no answer").unwrap();
+        let count =
+            tokio::time::timeout(PATIENCE, stream.read(&mut chunk)).await.expect("no answer").unwrap();
         assert!(count > 0, "the connection ended after {:?}", String::from_utf8_lossy(&read));
         read.extend_from_slice(&chunk[..count]);
     }

@@ -41,6 +41,15 @@ fn fed(length: Option<u64>) -> (Router, Arc<Mutex<Option<Sender>>>) {
     (routes, slot)
 }
 
+async fn panics() -> &'static str {
+    panic!("before any await")
+}
+
+async fn panics_later() -> &'static str {
+    tokio::task::yield_now().await;
+    panic!("after an await")
+}
+
 fn simple() -> Router {
     Router::new()
         .route("/text", on_get(|| async { "twelve bytes" }))
@@ -49,23 +58,24 @@ fn simple() -> Router {
         .route("/not-modified", on_get(|| async { (StatusCode::NOT_MODIFIED, "never sent") }))
         .route("/echo", post(|body: Bytes| async move { body }))
         .route("/bare-500", on_get(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
-        .route("/panic", on_get(|| async { panic!("before any await") }))
+        .route("/panic", on_get(panics))
+        .route("/panic-later", on_get(panics_later))
         .route(
-            "/panic-later",
-            on_get(|| async {
-                tokio::task::yield_now().await;
-                panic!("after an await")
-            }),
+            "/error",
+            on_get(|| async { cruddur::api::Result::<()>::Err("x".parse::<u32>().unwrap_err().into()) }),
         )
-        .route("/error", on_get(|| async { cruddur::api::Result::<()>::Err("x".parse::<u32>().unwrap_err().into()) }))
         .route("/hang", on_get(pending::<()>))
+        .fallback(cruddur::api::not_found)
 }
 
 #[tokio::test]
 async fn a_body_with_a_length_is_complete_after_its_last_byte() {
     let mut app = Observed::start(simple(), &[]).await;
     let answer = app.get("/text").await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\ntwelve bytes"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\ntwelve bytes"),
+        "{answer}"
+    );
     let record = app.record().await;
     assert_eq!((record.outcome, record.verdict()), (Outcome::Completed, Verdict::Fine));
     assert_eq!(record.status, Some(StatusCode::OK));
@@ -127,7 +137,8 @@ async fn requests_on_one_connection_are_recorded_one_by_one() {
 async fn http2_streams_are_recorded_one_by_one() {
     let mut app = Observed::start(simple(), &[]).await;
     let io = TokioIo::new(app.connect().await);
-    let (mut client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(connection);
     let request = |path| {

@@ -98,69 +98,70 @@ pub(super) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, PanicReport> {
 /// Answers a panic below it, and tells the exchange. Innermost of the telemetry's layers, so that the others
 /// and CORS see an answer like any other.
 #[derive(Debug, Clone, Copy)]
-pub struct CatchPanicLayer<B> {
-    answer: fn() -> Response<B>,
+pub struct CatchPanicLayer<A> {
+    answer: A,
 }
 
-impl<B> CatchPanicLayer<B> {
-    /// `answer` is what the client gets.
+impl<A> CatchPanicLayer<A> {
+    /// `answer` makes what the client gets.
     #[must_use]
-    pub fn new(answer: fn() -> Response<B>) -> Self {
+    pub fn new(answer: A) -> Self {
         Self { answer }
     }
 }
 
-impl<S, B> Layer<S> for CatchPanicLayer<B> {
-    type Service = CatchPanic<S, B>;
+impl<S, A: Clone> Layer<S> for CatchPanicLayer<A> {
+    type Service = CatchPanic<S, A>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CatchPanic { inner, answer: self.answer }
+        CatchPanic { inner, answer: self.answer.clone() }
     }
 }
 
 /// See [`CatchPanicLayer`].
 #[derive(Debug, Clone)]
-pub struct CatchPanic<S, B> {
+pub struct CatchPanic<S, A> {
     inner: S,
-    answer: fn() -> Response<B>,
+    answer: A,
 }
 
-impl<S, R, B> Service<Request<R>> for CatchPanic<S, B>
+impl<S, R, B, A> Service<Request<R>> for CatchPanic<S, A>
 where
     S: Service<Request<R>, Response = Response<B>, Error = Infallible>,
+    A: Fn() -> Response<B> + Clone,
 {
     type Response = Response<B>;
     type Error = Infallible;
-    type Future = CatchPanicFuture<S::Future, B>;
+    type Future = CatchPanicFuture<S::Future, A>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
-        let called = catch(|| self.inner.call(request));
-        let (inner, panicked) = match called {
+        let (inner, panicked) = match catch(|| self.inner.call(request)) {
             Ok(future) => (Some(future), None),
             Err(report) => (None, Some(report)),
         };
-        CatchPanicFuture { inner, panicked, answer: self.answer }
+        CatchPanicFuture { inner, panicked, answer: self.answer.clone() }
     }
 }
 
 pin_project_lite::pin_project! {
     /// The response future of [`CatchPanic`].
     #[derive(Debug)]
-    pub struct CatchPanicFuture<F, B> {
+    pub struct CatchPanicFuture<F, A> {
         #[pin]
         inner: Option<F>,
         panicked: Option<PanicReport>,
-        answer: fn() -> Response<B>,
+        answer: A,
     }
 }
 
-impl<F, B> Future for CatchPanicFuture<F, B>
+impl<F, B, A> Future for CatchPanicFuture<F, A>
 where
     F: Future<Output = Result<Response<B>, Infallible>>,
+    A: Fn() -> Response<B>,
 {
     type Output = F::Output;
 

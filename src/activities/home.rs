@@ -1,0 +1,25 @@
+//! The home feed.
+
+use tracing::{Span, field, info, instrument};
+
+use super::model::Activity;
+use super::store::{Store, StoreError};
+use super::timestamp::Timestamp;
+use super::{count, feed};
+
+/// What was posted, newest first, then the seeded cruds.
+///
+/// # Errors
+///
+/// The store failed.
+#[instrument(
+    name = "home-activities-mock-data",
+    skip_all,
+    fields(xray.name = "activities_home", app.now = %now, app.result_length = field::Empty)
+)]
+pub async fn home<S: Store>(store: &S, now: Timestamp) -> Result<Vec<Activity>, StoreError> {
+    info!("HomeActivities");
+    let feed = feed::all(store, now).await?;
+    Span::current().record("app.result_length", count(feed.len()));
+    Ok(feed)
+}

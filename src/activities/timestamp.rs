@@ -1,0 +1,113 @@
+//! Times as the frontend reads them.
+
+use std::fmt;
+
+use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
+use serde::{Serialize, Serializer};
+
+/// A moment, written `2026-11-20T23:56:35.179053+00:00`: microseconds always, offset always.
+///
+/// The frontend takes a time without an offset for local time and then shows wrong ages, and parses the fraction
+/// only where there is one. Hence a type of its own rather than whatever a library writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(DateTime<Utc>);
+
+/// Bytes of a written timestamp.
+const LEN: usize = 32;
+
+/// What stays the same in each; the digits are filled in.
+const TEMPLATE: [u8; LEN] = *b"0000-00-00T00:00:00.000000+00:00";
+
+impl Timestamp {
+    /// The moment that is `offset` away from this one, or the last one that can be written.
+    #[must_use]
+    pub fn offset(self, offset: TimeDelta) -> Self {
+        Self(self.0.checked_add_signed(offset).unwrap_or(self.0))
+    }
+
+    /// The moment itself.
+    #[must_use]
+    pub fn time(self) -> DateTime<Utc> {
+        self.0
+    }
+
+    fn write<T>(self, then: impl FnOnce(&str) -> T) -> T {
+        let mut text = TEMPLATE;
+        put(&mut text[0..4], self.0.year().unsigned_abs());
+        put(&mut text[5..7], self.0.month());
+        put(&mut text[8..10], self.0.day());
+        put(&mut text[11..13], self.0.hour());
+        put(&mut text[14..16], self.0.minute());
+        put(&mut text[17..19], self.0.second());
+        put(&mut text[20..26], self.0.nanosecond() % 1_000_000_000 / 1_000);
+        then(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// Writes `value` in decimal, filling `digits` from the right.
+fn put(digits: &mut [u8], mut value: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(value % 10).unwrap_or_default();
+        value /= 10;
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(time: DateTime<Utc>) -> Self {
+        Self(time)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(|text| f.write_str(text))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.write(|text| serializer.serialize_str(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::SecondsFormat;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stamp(text: &str) -> String {
+        Timestamp::from(text.parse::<DateTime<Utc>>().unwrap()).to_string()
+    }
+
+    #[test]
+    fn a_time_has_microseconds_and_an_offset() {
+        assert_eq!(stamp("2026-11-20T23:56:35.179053Z"), "2026-11-20T23:56:35.179053+00:00");
+    }
+
+    #[test]
+    fn a_whole_second_keeps_its_microseconds() {
+        assert_eq!(stamp("2026-01-02T03:04:05Z"), "2026-01-02T03:04:05.000000+00:00");
+    }
+
+    #[test]
+    fn finer_than_a_microsecond_is_cut_not_rounded() {
+        assert_eq!(stamp("2026-01-02T03:04:05.999999999Z"), "2026-01-02T03:04:05.999999+00:00");
+    }
+
+    #[test]
+    fn json_is_the_same_text() {
+        let time = Timestamp::from("2026-11-20T23:56:35.179053Z".parse::<DateTime<Utc>>().unwrap());
+        assert_eq!(serde_json::to_string(&time).unwrap(), format!("\"{time}\""));
+    }
+
+    proptest! {
+        #[test]
+        fn any_moment_reads_as_chrono_writes_it(seconds in 0_i64..253_402_300_800, nanos in 0_u32..1_000_000_000) {
+            let time = DateTime::from_timestamp(seconds, nanos).unwrap();
+            let theirs = time.to_rfc3339_opts(SecondsFormat::Micros, false);
+            prop_assert_eq!(Timestamp::from(time).to_string(), theirs);
+        }
+    }
+}
