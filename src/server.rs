@@ -38,10 +38,11 @@ pub fn app(config: &Config, routes: Router, telemetry: &Arc<Telemetry>) -> Route
         .layer(TimeoutLayer::new(config.http.request_timeout))
         // Bounds path, headers and body.
         .layer(LimitsLayer);
-    let health =
-        Router::new().route("/health", get(health::report)).with_state(health::State::new(config, telemetry));
-    let routes = routes.merge(health).method_not_allowed_fallback(api::method_not_allowed);
-    stack::observed(routes, edge, telemetry)
+    let health = Router::new()
+        .route("/health", get(health::report))
+        .method_not_allowed_fallback(api::method_not_allowed)
+        .with_state(health::State::new(config, telemetry));
+    stack::observed(routes.merge(health), edge, telemetry)
 }
 
 fn origins(origins: &[HeaderValue]) -> Origins {

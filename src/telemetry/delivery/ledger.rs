@@ -53,7 +53,7 @@ impl Tally {
     /// Items are given to the backend and lost at once.
     pub fn refuse(&mut self, reason: &'static str, items: u64) {
         self.created += items;
-        *self.dropped.entry(reason).or_default() += items;
+        self.lose(reason, items);
     }
 
     /// Queued items have been taken by their destination.
@@ -65,7 +65,13 @@ impl Tally {
     /// Queued items are lost.
     pub fn drop_queued(&mut self, reason: &'static str, items: u64) {
         self.queued = self.queued.saturating_sub(items);
-        *self.dropped.entry(reason).or_default() += items;
+        self.lose(reason, items);
+    }
+
+    fn lose(&mut self, reason: &'static str, items: u64) {
+        if items > 0 {
+            *self.dropped.entry(reason).or_default() += items;
+        }
     }
 
     /// All that was lost.
