@@ -1,0 +1,217 @@
+//! What waits to be sent: bounded, and never in the way of whoever pushes.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::batch::Limits;
+use super::ledger::Ledger;
+
+/// Where views leave what is to be delivered. Cloning shares it.
+pub struct Queue<T>(Arc<Shared<T>>);
+
+struct Shared<T> {
+    waiting: Mutex<Waiting<T>>,
+    wake: Notify,
+    ledger: Arc<Ledger>,
+    measure: fn(&T) -> Measure,
+    capacity: Capacity,
+    wake_at: Limits,
+}
+
+/// How large something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measure {
+    /// Against the limits of batches and queues; roughly bytes.
+    pub weight: usize,
+    /// In the ledger: spans, log events, items.
+    pub items: u64,
+}
+
+/// How much may be undelivered at any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// The sum of the weights.
+    pub weight: usize,
+    /// Items.
+    pub items: u64,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    entries: Vec<Entry<T>>,
+    weight: usize,
+    /// What is not settled yet, waiting or on its way.
+    held: Capacity,
+    closed: bool,
+}
+
+/// One thing that waits.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) thing: T,
+    pub(super) measure: Measure,
+    pub(super) since: Instant,
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("capacity", &self.0.capacity).finish_non_exhaustive()
+    }
+}
+
+impl<T> Queue<T> {
+    /// An empty queue; the worker is woken when something comes and when a batch by `wake_at` is full.
+    pub(super) fn new(
+        measure: fn(&T) -> Measure,
+        capacity: Capacity,
+        wake_at: Limits,
+        ledger: Arc<Ledger>,
+    ) -> Self {
+        let held = Capacity { weight: 0, items: 0 };
+        let waiting = Waiting { entries: Vec::new(), weight: 0, held, closed: false };
+        let (waiting, wake) = (Mutex::new(waiting), Notify::new());
+        Self(Arc::new(Shared { waiting, wake, ledger, measure, capacity, wake_at }))
+    }
+
+    /// Leaves something to be delivered. Never blocks, never fails: what finds no room is counted and gone.
+    pub fn push(&self, thing: T) {
+        let Shared { wake, ledger, measure, capacity, wake_at, .. } = &*self.0;
+        let measure = measure(&thing);
+        let mut waiting = self.waiting();
+        let (weight, items) = (waiting.held.weight + measure.weight, waiting.held.items + measure.items);
+        let refusal = if waiting.closed {
+            Some("shut_down")
+        } else if weight > capacity.weight || items > capacity.items {
+            Some("queue_full")
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            ledger.enter(|tally| tally.refuse(reason, measure.items));
+            return;
+        }
+        // Entered under the lock, so that nothing is delivered that is not in the books yet.
+        ledger.enter(|tally| tally.queue(measure.items));
+        waiting.held = Capacity { weight, items };
+        waiting.weight += measure.weight;
+        waiting.entries.push(Entry { thing, measure, since: Instant::now() });
+        let was_light = waiting.weight - measure.weight < wake_at.weight;
+        let full =
+            waiting.entries.len() == wake_at.entries || (was_light && waiting.weight >= wake_at.weight);
+        let first = waiting.entries.len() == 1;
+        drop(waiting);
+        if first || full {
+            wake.notify_one();
+        }
+    }
+
+    /// The ledger that is kept of what is pushed.
+    #[must_use]
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.0.ledger
+    }
+
+    /// All that waits, oldest first.
+    pub(super) fn take(&self) -> Vec<Entry<T>> {
+        let mut waiting = self.waiting();
+        waiting.weight = 0;
+        std::mem::take(&mut waiting.entries)
+    }
+
+    /// Makes room: what was taken has been delivered or lost.
+    pub(super) fn settle(&self, measure: Measure) {
+        let held = &mut self.waiting().held;
+        held.weight = held.weight.saturating_sub(measure.weight);
+        held.items = held.items.saturating_sub(measure.items);
+    }
+
+    /// Takes nothing any more.
+    pub(super) fn close(&self) {
+        self.waiting().closed = true;
+        self.0.wake.notify_one();
+    }
+
+    /// Ready when there is something new to look at.
+    pub(super) async fn changed(&self) {
+        self.0.wake.notified().await;
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn queue(weight: usize, items: u64) -> Queue<usize> {
+        let wake_at = Limits { entries: 3, weight: 50, linger: Duration::ZERO };
+        let measure = |weight: &usize| Measure { weight: *weight, items: 1 };
+        Queue::new(measure, Capacity { weight, items }, wake_at, Arc::default())
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_until_something_is_settled() {
+        let queue = queue(10, 100);
+        for weight in [6, 6, 4] {
+            queue.push(weight);
+        }
+        let tally = queue.ledger().tally();
+        assert_eq!((tally.created, tally.queued, tally.dropped["queue_full"]), (3, 2, 1));
+        assert!(tally.balances());
+        let taken = queue.take();
+        assert_eq!(taken.iter().map(|entry| entry.thing).collect::<Vec<_>>(), [6, 4]);
+        // Taken is not settled: it may come back.
+        queue.push(1);
+        assert_eq!(queue.ledger().tally().dropped["queue_full"], 2);
+        queue.settle(taken[0].measure);
+        queue.push(6);
+        assert_eq!(queue.take().len(), 1);
+    }
+
+    #[test]
+    fn items_are_bounded_too() {
+        let queue = queue(1000, 2);
+        for _ in 0..3 {
+            queue.push(1);
+        }
+        assert_eq!(queue.ledger().tally().dropped["queue_full"], 1);
+    }
+
+    #[test]
+    fn a_closed_queue_refuses() {
+        let queue = queue(10, 10);
+        queue.close();
+        queue.push(1);
+        assert_eq!(queue.ledger().tally().dropped["shut_down"], 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_worker_is_woken_by_the_first_and_by_a_full_batch() {
+        let woken = async |queue: &Queue<usize>| {
+            tokio::time::timeout(Duration::from_millis(1), queue.changed()).await.is_ok()
+        };
+        let queue = queue(1000, 100);
+        queue.push(1);
+        assert!(woken(&queue).await);
+        queue.push(1);
+        assert!(!woken(&queue).await);
+        queue.push(1);
+        assert!(woken(&queue).await, "three entries");
+        queue.push(60);
+        assert!(woken(&queue).await, "heavy");
+        queue.push(1);
+        assert!(!woken(&queue).await);
+    }
+}

@@ -1,0 +1,65 @@
+//! What a backend brings to its delivery.
+
+use std::error::Error;
+use std::time::Duration;
+
+use super::queue::Measure;
+
+/// Puts batches on the wire. One attempt, one answer: when to try again is not its business.
+pub trait Sink: Send + Sync + 'static {
+    /// What a batch is made of.
+    type Item: Send + Sync + 'static;
+
+    /// How large an item is.
+    fn measure(item: &Self::Item) -> Measure;
+
+    /// Sends a batch, within a time that the sink itself bounds.
+    fn send(&self, batch: &[Self::Item]) -> impl Future<Output = Result<Sent, SendError>> + Send;
+}
+
+/// The destination has answered that it took the batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// What it did not take all the same: items, by reason.
+    pub rejected: Vec<(&'static str, u64)>,
+}
+
+/// The batch was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Time may mend it: send the same batch again.
+    #[error("{cause}")]
+    Retry {
+        /// How long the destination asked to be left alone.
+        after: Option<Duration>,
+        /// What happened, for people.
+        cause: BoxError,
+    },
+    /// Too large, or something in it is bad: send it in halves; a single item is lost.
+    #[error("{cause}")]
+    Split {
+        /// Why a single item is lost.
+        reason: &'static str,
+        /// What happened, for people.
+        cause: BoxError,
+    },
+    /// A person must mend it: keep everything, and look every `probe` whether it has been done.
+    #[error("{cause}")]
+    Hold {
+        /// How often to look.
+        probe: Duration,
+        /// What happened and what to do about it, for people.
+        cause: BoxError,
+    },
+    /// Nothing will mend it: the batch is lost.
+    #[error("{cause}")]
+    Reject {
+        /// What the loss is counted under.
+        reason: &'static str,
+        /// What happened, for people.
+        cause: BoxError,
+    },
+}
+
+/// Any error.
+pub type BoxError = Box<dyn Error + Send + Sync>;

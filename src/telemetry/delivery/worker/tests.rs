@@ -1,0 +1,267 @@
+//! The worker on paused time, with a sink that answers by script.
+
+use std::sync::Mutex;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+
+use super::*;
+use crate::telemetry::delivery::Ledger;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn policy() -> Policy {
+    Policy {
+        batch: Limits { entries: 4, weight: 1000, linger: 100 * MS },
+        capacity: Capacity { weight: 10_000, items: u64::MAX },
+        in_flight: 1,
+        backoff: Backoff { base: 200 * MS, cap: Duration::from_secs(30) },
+    }
+}
+
+type Answer = Result<Sent, SendError>;
+
+/// A sink that shows each batch to the test, which then answers it.
+struct Scripted(mpsc::UnboundedSender<Asked>);
+
+struct Asked {
+    items: Vec<u32>,
+    at: Instant,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Sink for Scripted {
+    type Item = u32;
+
+    fn measure(_: &u32) -> Measure {
+        Measure { weight: 10, items: 1 }
+    }
+
+    async fn send(&self, batch: &[u32]) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Asked { items: batch.to_vec(), at: Instant::now(), answer }).unwrap();
+        answered.await.unwrap()
+    }
+}
+
+struct Bench {
+    queue: Queue<u32>,
+    asked: mpsc::UnboundedReceiver<Asked>,
+    deadline: watch::Sender<Option<Instant>>,
+    worker: JoinSet<()>,
+    notices: Arc<Mutex<Vec<String>>>,
+    status: Status,
+    start: Instant,
+}
+
+impl Bench {
+    fn start(policy: Policy) -> Self {
+        let (sender, asked) = mpsc::unbounded_channel();
+        let queue = Queue::new(Scripted::measure, policy.capacity, policy.batch, Arc::new(Ledger::default()));
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&notices);
+        let status =
+            Status::new("there", Arc::new(move |_, text: &str| told.lock().unwrap().push(text.to_owned())));
+        let (deadline, due) = watch::channel(None);
+        let mut worker = JoinSet::new();
+        worker.spawn(Worker::new(Scripted(sender), queue.clone(), policy, status.clone()).run(due));
+        Self { queue, asked, deadline, worker, notices, status, start: Instant::now() }
+    }
+
+    fn push(&self, items: impl IntoIterator<Item = u32>) {
+        items.into_iter().for_each(|item| self.queue.push(item));
+    }
+
+    /// The next batch: its items, when it came, and how to answer.
+    async fn asked(&mut self) -> (Vec<u32>, Duration, oneshot::Sender<Answer>) {
+        let asked = self.asked.recv().await.unwrap();
+        (asked.items, asked.at - self.start, asked.answer)
+    }
+
+    async fn answer(&mut self, answer: Answer) -> (Vec<u32>, Duration) {
+        let (items, at, sender) = self.asked().await;
+        sender.send(answer).unwrap();
+        (items, at)
+    }
+
+    async fn shut_down(mut self, within: Duration) -> (crate::telemetry::delivery::Tally, Duration) {
+        let asked = Instant::now();
+        self.queue.close();
+        self.deadline.send_replace(Some(asked + within));
+        self.worker.join_next().await.unwrap().unwrap();
+        let tally = self.queue.ledger().tally();
+        assert!(tally.balances(), "{tally:?}");
+        assert_eq!(tally.queued, 0, "{tally:?}");
+        (tally, asked.elapsed())
+    }
+}
+
+fn retry(after: Option<Duration>) -> Answer {
+    Err(SendError::Retry { after, cause: "503".into() })
+}
+
+#[test]
+fn the_next_action_follows_from_the_situation() {
+    let now = Instant::now();
+    let at = |ms: u64| now + Duration::from_millis(ms);
+    let (idle, ship, wait) = (Next::Idle, Next::Ship, Next::Wait(50 * MS));
+    for (deadline, ready, permit, in_flight, expected) in [
+        (None, idle, Permit::Go, 0, Action::Wait(None)),
+        (None, wait, Permit::Go, 0, Action::Wait(Some(at(50)))),
+        (None, ship, Permit::Go, 0, Action::Send),
+        (None, ship, Permit::Busy, 1, Action::Wait(None)),
+        (None, ship, Permit::At(at(900)), 0, Action::Wait(Some(at(900)))),
+        (Some(at(100)), idle, Permit::Go, 0, Action::Finish),
+        (Some(at(100)), idle, Permit::Go, 1, Action::Wait(Some(at(100)))),
+        (Some(at(100)), ship, Permit::Go, 0, Action::Send),
+        (Some(at(100)), ship, Permit::At(at(30)), 0, Action::Wait(Some(at(30)))),
+        (Some(at(100)), ship, Permit::At(at(900)), 0, Action::GiveUp),
+        (Some(at(100)), ship, Permit::At(at(900)), 1, Action::Wait(Some(at(100)))),
+        (Some(now), ship, Permit::Go, 0, Action::GiveUp),
+        (Some(now), idle, Permit::Go, 1, Action::GiveUp),
+        (Some(now), idle, Permit::Go, 0, Action::Finish),
+    ] {
+        let situation = Situation { now, deadline, ready, permit, in_flight };
+        assert_eq!(next_action(situation), expected, "{situation:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_leaves_when_it_is_full_or_has_waited() {
+    let mut bench = Bench::start(policy());
+    bench.push(1..=5);
+    let (items, at) = bench.answer(Ok(Sent::default())).await;
+    assert_eq!((items, at), (vec![1, 2, 3, 4], Duration::ZERO));
+    let (items, at) = bench.answer(Ok(Sent::default())).await;
+    assert_eq!((items, at), (vec![5], 100 * MS));
+    let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
+    assert_eq!(tally.delivered, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_batch_comes_back_first_after_a_delay() {
+    let mut bench = Bench::start(policy());
+    bench.push(1..=8);
+    for failures in 1..=6_u32 {
+        let (items, _) = bench.answer(retry(None)).await;
+        assert_eq!(items, [1, 2, 3, 4], "try {failures}");
+    }
+    let (_, last) = bench.answer(Ok(Sent::default())).await;
+    assert!(last <= (200 + 400 + 800 + 1600 + 3200 + 6400) * MS, "{last:?}");
+    assert_eq!(bench.answer(Ok(Sent::default())).await.0, [5, 6, 7, 8]);
+    let notices = bench.notices.lock().unwrap().clone();
+    assert_eq!(notices.len(), 2, "said once, and once that it is over: {notices:?}");
+    assert_eq!(bench.shut_down(Duration::from_secs(1)).await.0.delivered, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_retry_after_is_honoured_and_only_then_one_probe_goes_out() {
+    let mut bench = Bench::start(Policy { in_flight: 3, ..policy() });
+    bench.push(1..=12);
+    let (_, _, first) = bench.asked().await;
+    let (_, _, second) = bench.asked().await;
+    let (_, _, third) = bench.asked().await;
+    first.send(retry(Some(Duration::from_secs(7200)))).unwrap();
+    second.send(Ok(Sent::default())).unwrap();
+    // The success of a request that was on its way says nothing about the wait that was asked for.
+    third.send(retry(Some(Duration::from_secs(1)))).unwrap();
+    let (_, at, probe) = bench.asked().await;
+    assert!(at >= Duration::from_secs(7200), "{at:?}");
+    sleep(Duration::from_secs(5)).await;
+    assert!(bench.asked.try_recv().is_err(), "one probe alone");
+    assert!(
+        bench.status.sentence().starts_with("not delivering to there for"),
+        "{}",
+        bench.status.sentence()
+    );
+    probe.send(Ok(Sent::default())).unwrap();
+    bench.answer(Ok(Sent::default())).await;
+    assert_eq!(bench.shut_down(Duration::from_secs(1)).await.0.delivered, 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_must_mend_is_held_and_probed() {
+    let mut bench = Bench::start(policy());
+    bench.push([1]);
+    let hold = || Err(SendError::Hold { probe: Duration::from_secs(600), cause: "401".into() });
+    let (_, first) = bench.answer(hold()).await;
+    let (_, second) = bench.answer(hold()).await;
+    let (_, third) = bench.answer(Ok(Sent::default())).await;
+    assert_eq!((second - first, third - second), (Duration::from_secs(600), Duration::from_secs(600)));
+    assert_eq!(bench.shut_down(Duration::from_secs(1)).await.0.delivered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn splitting_finds_the_bad_item_and_delivers_the_rest() {
+    let mut bench = Bench::start(policy());
+    bench.push(1..=4);
+    let mut delivered = Vec::new();
+    while delivered.len() < 3 {
+        let (items, _, answer) = bench.asked().await;
+        let bad = items.contains(&3);
+        let split = || SendError::Split { reason: "invalid", cause: "400".into() };
+        answer.send(if bad { Err(split()) } else { Ok(Sent::default()) }).unwrap();
+        if !bad {
+            delivered.extend(items);
+        }
+    }
+    delivered.sort_unstable();
+    assert_eq!(delivered, [1, 2, 4]);
+    let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
+    assert_eq!((tally.delivered, tally.dropped["invalid"]), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_rejected_is_counted_and_not_sent_again() {
+    let mut bench = Bench::start(policy());
+    bench.push(1..=8);
+    bench.answer(Ok(Sent { rejected: vec![("too_old", 3)] })).await;
+    bench.answer(Err(SendError::Reject { reason: "http_400", cause: "400".into() })).await;
+    let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
+    assert_eq!((tally.delivered, tally.dropped["too_old"], tally.dropped["http_400"]), (1, 3, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_hangs_does_not_outlast_the_deadline() {
+    let mut bench = Bench::start(policy());
+    bench.push(1..=6);
+    let (_, _, _never) = bench.asked().await;
+    let (tally, took) = bench.shut_down(Duration::from_secs(2)).await;
+    assert_eq!((tally.dropped[SHUT_DOWN], took), (6, Duration::from_secs(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_beyond_the_deadline_is_not_waited_for() {
+    let mut bench = Bench::start(policy());
+    bench.push([1]);
+    bench.answer(retry(Some(Duration::from_secs(60)))).await;
+    sleep(MS).await;
+    let (tally, took) = bench.shut_down(Duration::from_secs(10)).await;
+    assert_eq!((tally.dropped[SHUT_DOWN], took), (1, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_shutdown_nothing_lingers() {
+    let mut bench = Bench::start(policy());
+    bench.push([1]);
+    sleep(MS).await;
+    let (asked, queue) = (&mut bench.asked, bench.queue.clone());
+    queue.close();
+    bench.deadline.send_replace(Some(Instant::now() + Duration::from_secs(1)));
+    let asked = asked.recv().await.unwrap();
+    assert_eq!(asked.at - bench.start, MS);
+    asked.answer.send(Ok(Sent::default())).unwrap();
+    assert_eq!(bench.shut_down(Duration::from_secs(1)).await.0.delivered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_panics_loses_its_batch_and_nothing_else() {
+    let mut bench = Bench::start(policy());
+    bench.push(1..=4);
+    // Dropping the way to answer makes the sink panic.
+    drop(bench.asked().await);
+    bench.push([5]);
+    bench.answer(Ok(Sent::default())).await;
+    let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
+    assert_eq!((tally.delivered, tally.dropped["sink_panicked"]), (1, 4));
+}
