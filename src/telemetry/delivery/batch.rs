@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::queue::Measure;
+
 /// What one request to a destination may hold, and how long it may wait to be filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Entries.
-    pub entries: usize,
+    /// Items, as the ledger counts them.
+    pub items: u64,
     /// The sum of their weights, in whatever the sink weighs by.
     pub weight: usize,
     /// How long the oldest entry waits for company.
@@ -24,25 +26,23 @@ pub(super) enum Next {
     Idle,
 }
 
-/// Decides by how much waits (`entries`, `weight`) and since when (`age`); what is `flushing` does not linger.
-pub(super) fn next(limits: &Limits, entries: usize, weight: usize, age: Duration, flushing: bool) -> Next {
-    if entries == 0 {
-        return Next::Idle;
-    }
-    let full = entries >= limits.entries || weight >= limits.weight;
+/// Decides by how much waits and since when (`age`, of the oldest); what is `flushing` does not linger.
+pub(super) fn next(limits: &Limits, waiting: Measure, age: Option<Duration>, flushing: bool) -> Next {
+    let Some(age) = age else { return Next::Idle };
+    let full = waiting.items >= limits.items || waiting.weight >= limits.weight;
     match limits.linger.checked_sub(age) {
         Some(left) if !full && !flushing && left > Duration::ZERO => Next::Wait(left),
         _ => Next::Ship,
     }
 }
 
-/// How many of the entries with these weights, oldest first, go into one batch: as many as fit, and at least one,
-/// since an entry that is too heavy is the destination's to refuse.
-pub(super) fn cut(limits: &Limits, weights: impl Iterator<Item = usize>) -> usize {
-    let mut sum = 0_usize;
-    let fitting = weights.take(limits.entries).take_while(|weight| {
-        sum = sum.saturating_add(*weight);
-        sum <= limits.weight
+/// How many of the entries of these measures, oldest first, go into one batch: as many as fit, and at least one,
+/// since an entry that is too large is the destination's to refuse.
+pub(super) fn cut(limits: &Limits, measures: impl Iterator<Item = Measure>) -> usize {
+    let mut sum = Measure::default();
+    let fitting = measures.take_while(|measure| {
+        sum = sum.plus(*measure);
+        sum.items <= limits.items && sum.weight <= limits.weight
     });
     fitting.count().max(1)
 }
@@ -51,38 +51,40 @@ pub(super) fn cut(limits: &Limits, weights: impl Iterator<Item = usize>) -> usiz
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { entries: 10, weight: 100, linger: Duration::from_millis(500) };
+    const LIMITS: Limits = Limits { items: 10, weight: 100, linger: Duration::from_millis(500) };
 
     #[test]
     fn a_batch_is_shipped_when_it_is_full_or_old_or_flushed() {
         let wait = |ms| Next::Wait(Duration::from_millis(ms));
-        for (entries, weight, age, flushing, expected) in [
-            (0, 0, 0, false, Next::Idle),
-            (0, 0, 900, true, Next::Idle),
-            (1, 1, 0, false, wait(500)),
-            (1, 1, 499, false, wait(1)),
-            (1, 1, 500, false, Next::Ship),
-            (1, 1, 0, true, Next::Ship),
-            (10, 10, 0, false, Next::Ship),
-            (2, 100, 0, false, Next::Ship),
-            (9, 99, 100, false, wait(400)),
+        for (items, weight, age, flushing, expected) in [
+            (0, 0, None, false, Next::Idle),
+            (0, 0, None, true, Next::Idle),
+            (1, 1, Some(0), false, wait(500)),
+            (1, 1, Some(499), false, wait(1)),
+            (1, 1, Some(500), false, Next::Ship),
+            (1, 1, Some(0), true, Next::Ship),
+            (10, 10, Some(0), false, Next::Ship),
+            (2, 100, Some(0), false, Next::Ship),
+            (9, 99, Some(100), false, wait(400)),
         ] {
-            let age = Duration::from_millis(age);
-            assert_eq!(next(&LIMITS, entries, weight, age, flushing), expected, "{entries} {weight} {age:?}");
+            let (waiting, age) = (Measure { weight, items }, age.map(Duration::from_millis));
+            assert_eq!(next(&LIMITS, waiting, age, flushing), expected, "{waiting:?} {age:?}");
         }
     }
 
     #[test]
     fn a_batch_keeps_within_both_limits_but_takes_one_entry_at_least() {
-        for (weights, expected) in [
-            (vec![1; 30], 10),
-            (vec![40, 40, 40], 2),
-            (vec![50, 50, 1], 2),
-            (vec![500, 1], 1),
-            (vec![usize::MAX, usize::MAX], 1),
-            (vec![3], 1),
+        for (measures, expected) in [
+            (vec![(1, 1); 30], 10),
+            (vec![(1, 4), (1, 4), (1, 4)], 2),
+            (vec![(40, 1), (40, 1), (40, 1)], 2),
+            (vec![(50, 1), (50, 1), (1, 1)], 2),
+            (vec![(500, 1), (1, 1)], 1),
+            (vec![(usize::MAX, u64::MAX); 2], 1),
+            (vec![(3, 1)], 1),
         ] {
-            assert_eq!(cut(&LIMITS, weights.iter().copied()), expected, "{weights:?}");
+            let measures = measures.into_iter().map(|(weight, items)| Measure { weight, items });
+            assert_eq!(cut(&LIMITS, measures.clone()), expected, "{measures:?}");
         }
     }
 }

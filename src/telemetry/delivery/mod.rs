@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 pub use self::batch::Limits;
 pub use self::gate::Backoff;
 pub use self::ledger::{Ledger, Tally};
-pub use self::queue::{Capacity, Measure, Queue};
+pub use self::queue::{Measure, Queue};
 pub use self::runtime::Runtime;
 pub use self::sink::{BoxError, SendError, Sent, Sink};
 pub use self::status::{Notice, Status};

@@ -17,34 +17,42 @@ struct Shared<T> {
     wake: Notify,
     ledger: Arc<Ledger>,
     measure: fn(&T) -> Measure,
-    capacity: Capacity,
+    capacity: Measure,
     wake_at: Limits,
 }
 
-/// How large something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How large something is, or how much there may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Measure {
-    /// Against the limits of batches and queues; roughly bytes.
+    /// What it takes in memory and on the wire; roughly bytes.
     pub weight: usize,
-    /// In the ledger: spans, log events, items.
+    /// What it counts for in the ledger: spans, log events, items.
     pub items: u64,
 }
 
-/// How much may be undelivered at any time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capacity {
-    /// The sum of the weights.
-    pub weight: usize,
-    /// Items.
-    pub items: u64,
+impl Measure {
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            weight: self.weight.saturating_add(other.weight),
+            items: self.items.saturating_add(other.items),
+        }
+    }
+
+    pub(super) fn minus(self, other: Self) -> Self {
+        Self {
+            weight: self.weight.saturating_sub(other.weight),
+            items: self.items.saturating_sub(other.items),
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Waiting<T> {
     entries: Vec<Entry<T>>,
-    weight: usize,
+    /// What `entries` sum up to.
+    sum: Measure,
     /// What is not settled yet, waiting or on its way.
-    held: Capacity,
+    held: Measure,
     closed: bool,
 }
 
@@ -72,12 +80,12 @@ impl<T> Queue<T> {
     /// An empty queue; the worker is woken when something comes and when a batch by `wake_at` is full.
     pub(super) fn new(
         measure: fn(&T) -> Measure,
-        capacity: Capacity,
+        capacity: Measure,
         wake_at: Limits,
         ledger: Arc<Ledger>,
     ) -> Self {
-        let held = Capacity { weight: 0, items: 0 };
-        let waiting = Waiting { entries: Vec::new(), weight: 0, held, closed: false };
+        let (sum, held) = (Measure::default(), Measure::default());
+        let waiting = Waiting { entries: Vec::new(), sum, held, closed: false };
         let (waiting, wake) = (Mutex::new(waiting), Notify::new());
         Self(Arc::new(Shared { waiting, wake, ledger, measure, capacity, wake_at }))
     }
@@ -87,10 +95,10 @@ impl<T> Queue<T> {
         let Shared { wake, ledger, measure, capacity, wake_at, .. } = &*self.0;
         let measure = measure(&thing);
         let mut waiting = self.waiting();
-        let (weight, items) = (waiting.held.weight + measure.weight, waiting.held.items + measure.items);
+        let held = waiting.held.plus(measure);
         let refusal = if waiting.closed {
             Some("shut_down")
-        } else if weight > capacity.weight || items > capacity.items {
+        } else if held.weight > capacity.weight || held.items > capacity.items {
             Some("queue_full")
         } else {
             None
@@ -101,15 +109,13 @@ impl<T> Queue<T> {
         }
         // Entered under the lock, so that nothing is delivered that is not in the books yet.
         ledger.enter(|tally| tally.queue(measure.items));
-        waiting.held = Capacity { weight, items };
-        waiting.weight += measure.weight;
+        let (before, after) = (waiting.sum, waiting.sum.plus(measure));
+        let first = waiting.entries.is_empty();
         waiting.entries.push(Entry { thing, measure, since: Instant::now() });
-        let was_light = waiting.weight - measure.weight < wake_at.weight;
-        let full =
-            waiting.entries.len() == wake_at.entries || (was_light && waiting.weight >= wake_at.weight);
-        let first = waiting.entries.len() == 1;
+        (waiting.sum, waiting.held) = (after, held);
         drop(waiting);
-        if first || full {
+        let is_full = |sum: Measure| sum.items >= wake_at.items || sum.weight >= wake_at.weight;
+        if first || (is_full(after) && !is_full(before)) {
             wake.notify_one();
         }
     }
@@ -123,15 +129,14 @@ impl<T> Queue<T> {
     /// All that waits, oldest first.
     pub(super) fn take(&self) -> Vec<Entry<T>> {
         let mut waiting = self.waiting();
-        waiting.weight = 0;
+        waiting.sum = Measure::default();
         std::mem::take(&mut waiting.entries)
     }
 
     /// Makes room: what was taken has been delivered or lost.
     pub(super) fn settle(&self, measure: Measure) {
-        let held = &mut self.waiting().held;
-        held.weight = held.weight.saturating_sub(measure.weight);
-        held.items = held.items.saturating_sub(measure.items);
+        let mut waiting = self.waiting();
+        waiting.held = waiting.held.minus(measure);
     }
 
     /// Takes nothing any more.
@@ -156,9 +161,9 @@ mod tests {
     use std::time::Duration;
 
     fn queue(weight: usize, items: u64) -> Queue<usize> {
-        let wake_at = Limits { entries: 3, weight: 50, linger: Duration::ZERO };
+        let wake_at = Limits { items: 3, weight: 50, linger: Duration::ZERO };
         let measure = |weight: &usize| Measure { weight: *weight, items: 1 };
-        Queue::new(measure, Capacity { weight, items }, wake_at, Arc::default())
+        Queue::new(measure, Measure { weight, items }, wake_at, Arc::default())
     }
 
     #[test]
@@ -208,7 +213,7 @@ mod tests {
         queue.push(1);
         assert!(!woken(&queue).await);
         queue.push(1);
-        assert!(woken(&queue).await, "three entries");
+        assert!(woken(&queue).await, "three items");
         queue.push(60);
         assert!(woken(&queue).await, "heavy");
         queue.push(1);

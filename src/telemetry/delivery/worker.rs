@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::batch::{self, Limits, Next};
 use super::gate::{Backoff, Gate, Permit};
-use super::queue::{Capacity, Entry, Measure, Queue};
+use super::queue::{Entry, Measure, Queue};
 use super::sink::{SendError, Sent, Sink};
 use super::status::Status;
 
@@ -20,7 +20,7 @@ pub struct Policy {
     /// What one request holds.
     pub batch: Limits,
     /// How much may be undelivered.
-    pub capacity: Capacity,
+    pub capacity: Measure,
     /// How many requests may be on their way at the same time. One keeps the order.
     pub in_flight: usize,
     /// How to stay away from a destination that fails.
@@ -35,10 +35,7 @@ struct Batch<T> {
 
 impl<T> Batch<T> {
     fn measure(&self) -> Measure {
-        self.measures.iter().fold(Measure { weight: 0, items: 0 }, |sum, one| Measure {
-            weight: sum.weight + one.weight,
-            items: sum.items + one.items,
-        })
+        self.measures.iter().fold(Measure::default(), |sum, one| sum.plus(*one))
     }
 }
 
@@ -100,7 +97,7 @@ pub(super) struct Worker<S: Sink> {
     gate: Gate,
     /// Taken from the queue, oldest first.
     pending: VecDeque<Entry<S::Item>>,
-    pending_weight: usize,
+    pending_sum: Measure,
     /// Sent before, and to be sent again before anything else.
     returned: VecDeque<Arc<Batch<S::Item>>>,
     sending: JoinSet<Result<Sent, SendError>>,
@@ -116,7 +113,7 @@ impl<S: Sink> Worker<S> {
             status,
             gate: Gate::new(policy.backoff),
             pending: VecDeque::new(),
-            pending_weight: 0,
+            pending_sum: Measure::default(),
             returned: VecDeque::new(),
             sending: JoinSet::new(),
             on_its_way: HashMap::new(),
@@ -149,14 +146,14 @@ impl<S: Sink> Worker<S> {
 
     fn take(&mut self) {
         for entry in self.queue.take() {
-            self.pending_weight += entry.measure.weight;
+            self.pending_sum = self.pending_sum.plus(entry.measure);
             self.pending.push_back(entry);
         }
     }
 
     fn situation(&self, deadline: Option<Instant>) -> Situation {
         let (now, in_flight) = (Instant::now(), self.on_its_way.len());
-        let age = self.pending.front().map_or(Duration::ZERO, |oldest| now.duration_since(oldest.since));
+        let age = self.pending.front().map(|oldest| now.duration_since(oldest.since));
         let fresh =
             batch::next(&self.policy.batch, self.pending.len(), self.pending_weight, age, deadline.is_some());
         let ready = if self.returned.is_empty() { fresh } else { Next::Ship };
@@ -172,11 +169,11 @@ impl<S: Sink> Worker<S> {
     }
 
     fn cut(&mut self) -> Arc<Batch<S::Item>> {
-        let count = batch::cut(&self.policy.batch, self.pending.iter().map(|entry| entry.measure.weight));
+        let count = batch::cut(&self.policy.batch, self.pending.iter().map(|entry| entry.measure));
         let taken = self.pending.drain(..count.min(self.pending.len()));
         let (items, measures): (Vec<_>, Vec<_>) = taken.map(|entry| (entry.thing, entry.measure)).unzip();
         let batch = Batch { items, measures };
-        self.pending_weight -= batch.measure().weight;
+        self.pending_sum = self.pending_sum.minus(batch.measure());
         Arc::new(batch)
     }
 

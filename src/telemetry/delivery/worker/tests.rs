@@ -12,8 +12,8 @@ const MS: Duration = Duration::from_millis(1);
 
 fn policy() -> Policy {
     Policy {
-        batch: Limits { entries: 4, weight: 1000, linger: 100 * MS },
-        capacity: Capacity { weight: 10_000, items: u64::MAX },
+        batch: Limits { items: 4, weight: 1000, linger: 100 * MS },
+        capacity: Measure { weight: 10_000, items: u64::MAX },
         in_flight: 1,
         backoff: Backoff { base: 200 * MS, cap: Duration::from_secs(30) },
     }
