@@ -154,8 +154,7 @@ impl<S: Sink> Worker<S> {
     fn situation(&self, deadline: Option<Instant>) -> Situation {
         let (now, in_flight) = (Instant::now(), self.on_its_way.len());
         let age = self.pending.front().map(|oldest| now.duration_since(oldest.since));
-        let fresh =
-            batch::next(&self.policy.batch, self.pending.len(), self.pending_weight, age, deadline.is_some());
+        let fresh = batch::next(&self.policy.batch, self.pending_sum, age, deadline.is_some());
         let ready = if self.returned.is_empty() { fresh } else { Next::Ship };
         let permit = self.gate.permit(now, in_flight, self.policy.in_flight);
         Situation { now, deadline, ready, permit, in_flight }
