@@ -214,6 +214,9 @@ mod tests {
         assert!(!woken(&queue).await);
         queue.push(1);
         assert!(woken(&queue).await, "three items");
+        queue.take();
+        queue.push(1);
+        assert!(woken(&queue).await, "the first again");
         queue.push(60);
         assert!(woken(&queue).await, "heavy");
         queue.push(1);
