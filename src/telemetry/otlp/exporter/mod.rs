@@ -1,0 +1,95 @@
+//! The wire: one attempt to export one request, by HTTP or gRPC.
+
+mod answer;
+mod grpc;
+mod http;
+
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::{Destination, Protocol};
+use crate::telemetry::delivery::{BoxError, SendError, Sent};
+
+/// An OTLP export request, and what the protocol says of its signal.
+pub(super) trait Export: prost::Message + Serialize + Default + Sized {
+    /// What the receiver answers.
+    type Response: prost::Message + DeserializeOwned + Default;
+    /// The gRPC method.
+    const METHOD: &'static str;
+
+    /// How many items the receiver did not take although it took the request, and why.
+    fn rejected(response: Self::Response) -> Option<(i64, String)>;
+}
+
+impl Export for ExportTraceServiceRequest {
+    type Response = ExportTraceServiceResponse;
+
+    const METHOD: &'static str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+    fn rejected(response: Self::Response) -> Option<(i64, String)> {
+        response.partial_success.map(|partial| (partial.rejected_spans, partial.error_message))
+    }
+}
+
+impl Export for ExportMetricsServiceRequest {
+    type Response = ExportMetricsServiceResponse;
+
+    const METHOD: &'static str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+
+    fn rejected(response: Self::Response) -> Option<(i64, String)> {
+        response.partial_success.map(|partial| (partial.rejected_data_points, partial.error_message))
+    }
+}
+
+/// A way to one destination.
+#[derive(Debug)]
+pub(super) enum Wire {
+    Http(http::Http),
+    Grpc(grpc::Grpc),
+}
+
+/// The destination cannot be spoken to: a certificate, a key or an address is unusable.
+#[derive(Debug, thiserror::Error)]
+#[error("OTLP to {url} cannot be set up: {cause}")]
+pub struct SetupError {
+    url: String,
+    cause: BoxError,
+}
+
+impl Wire {
+    pub(super) fn new(destination: &Destination) -> Result<Self, SetupError> {
+        let wire = match destination.protocol {
+            Protocol::Grpc => grpc::Grpc::new(destination).map(Self::Grpc),
+            Protocol::HttpProtobuf | Protocol::HttpJson => http::Http::new(destination).map(Self::Http),
+        };
+        wire.map_err(|cause| SetupError { url: destination.url.to_string(), cause })
+    }
+
+    pub(super) async fn export<E: Export>(&self, request: &E) -> Result<Sent, SendError> {
+        let response = match self {
+            Self::Http(http) => http.export(request).await?,
+            Self::Grpc(grpc) => grpc.export(request).await?,
+        };
+        let rejected = E::rejected(response).and_then(|(items, _)| u64::try_from(items).ok());
+        let rejected = rejected.filter(|items| *items > 0).map(|items| ("partial_success", items));
+        Ok(Sent { rejected: rejected.into_iter().collect() })
+    }
+}
+
+/// An error and its sources on one line: the outermost alone rarely says what happened.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for source in std::iter::successors(error.source(), |&source| source.source()) {
+        let said = source.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+    }
+    text
+}
+
