@@ -13,4 +13,5 @@ mod feed;
 mod harness;
 mod observed;
 mod outcomes;
+mod readme;
 mod spans;
