@@ -13,7 +13,6 @@ use cruddur::server;
 use cruddur::telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
@@ -97,7 +96,7 @@ async fn serve(Loaded { config, warnings, .. }: &Loaded) -> anyhow::Result<ExitC
     let app = server::app(config, routes, &telemetry);
     let drained = server::run(listener, app, service.shutdown_grace, shutdown).await;
 
-    let report = telemetry.shut_down(drained.deadline.saturating_duration_since(Instant::now()));
+    let report = telemetry.shut_down(drained.deadline).await;
     write!(io::stderr(), "stopped: {drained}\n{report}")?;
     Ok(if report.lost() == 0 { ExitCode::SUCCESS } else { EXIT_LOST.into() })
 }

@@ -1,6 +1,7 @@
 //! Serving: the caller brings the listener and the moment to stop.
 
 mod health;
+mod relay;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::HeaderValue;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +26,7 @@ use tower::{ServiceBuilder, ServiceExt as _};
 use crate::api::{self, CorsLayer, LimitsLayer, Origins, TimeoutLayer};
 use crate::config::Config;
 use crate::telemetry::observe::{CatchPanicLayer, Peer};
+use crate::telemetry::otlp::RELAY_PATH;
 use crate::telemetry::{Telemetry, stack};
 
 /// The whole application: `routes` and the health endpoint, with every layer around them.
@@ -42,7 +44,15 @@ pub fn app(config: &Config, routes: Router, telemetry: &Arc<Telemetry>) -> Route
         .route("/health", get(health::report))
         .method_not_allowed_fallback(api::method_not_allowed)
         .with_state(health::State::new(config, telemetry));
-    stack::observed(routes.merge(health), edge, telemetry)
+    let mut routes = routes.merge(health);
+    if let Some(relay) = telemetry.relay() {
+        let relayed = Router::new()
+            .route(RELAY_PATH, post(relay::take))
+            .method_not_allowed_fallback(api::method_not_allowed)
+            .with_state(relay);
+        routes = routes.merge(relayed);
+    }
+    stack::observed(routes, edge, telemetry)
 }
 
 fn origins(origins: &[HeaderValue]) -> Origins {

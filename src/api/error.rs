@@ -96,6 +96,18 @@ impl Error {
         Self::refused(Problem::NotFound, message)
     }
 
+    /// 413: the body is too long.
+    #[must_use]
+    pub fn payload_too_large(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::refused(Problem::PayloadTooLarge, message)
+    }
+
+    /// 415: the body is in a form that is not taken here.
+    #[must_use]
+    pub fn unsupported_media_type(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::refused(Problem::UnsupportedMediaType, message)
+    }
+
     pub(super) fn refused(problem: Problem, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Kind::Refused(problem, message.into()))
     }

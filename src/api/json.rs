@@ -75,7 +75,7 @@ impl<S: Sync> FromRequest<S> for Object {
                 "The content type must be application/json.",
             ));
         }
-        Self::parse(&limits::read_body(request).await?)
+        Self::parse(&limits::read_body(request, limits::MAX_BODY).await?)
     }
 }
 

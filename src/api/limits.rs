@@ -20,7 +20,7 @@ const MAX_TARGET: usize = 16 * 1024;
 /// The most that all names and values of headers may come to, in bytes.
 const MAX_HEADERS: usize = 64 * 1024;
 /// The longest body, in bytes: many times the longest message, however it is escaped.
-const MAX_BODY: usize = 64 * 1024;
+pub(super) const MAX_BODY: usize = 64 * 1024;
 /// How much of a body is read only to be thrown away, in bytes.
 const MAX_DRAINED: usize = 1024 * 1024;
 
@@ -110,17 +110,16 @@ where
 ///
 /// A body that is too long is drained as far as is reasonable before the answer: most clients read only when they
 /// have sent everything, and would see a broken connection instead.
-pub(super) async fn read_body(request: Request) -> Result<Bytes> {
-    let too_long =
-        || Error::refused(Problem::PayloadTooLarge, format!("The body is longer than {MAX_BODY} bytes."));
+pub(crate) async fn read_body(request: Request, most: usize) -> Result<Bytes> {
+    let too_long = || Error::payload_too_large(format!("The body is longer than {most} bytes."));
     let asks_first = request.headers().contains_key(EXPECT);
     let mut body = request.into_body();
     let declared = body.size_hint().lower();
-    let limit = if asks_first { MAX_BODY } else { MAX_DRAINED };
+    let limit = if asks_first { most } else { most.max(MAX_DRAINED) };
     if usize::try_from(declared).is_ok_and(|declared| declared > limit) {
         return Err(too_long());
     }
-    match Limited::new(&mut body, MAX_BODY).collect().await {
+    match Limited::new(&mut body, most).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             let mut drained = 0;

@@ -26,6 +26,7 @@ use axum::routing::{self, MethodRouter};
 
 pub use self::cors::{Cors, CorsFuture, CorsLayer, Origins};
 pub use self::error::{Error, Result, method_not_allowed, not_found, panicked};
+pub(crate) use self::limits::read_body;
 pub use self::limits::{Limits, LimitsFuture, LimitsLayer};
 pub use self::timeout::{RequestTimeout, Timeout, TimeoutFuture, TimeoutLayer};
 use crate::activities::Store;

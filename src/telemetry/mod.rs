@@ -7,6 +7,8 @@
 mod client;
 pub mod delivery;
 pub mod observe;
+pub mod otlp;
+mod resource;
 pub mod stack;
 mod subscriber;
 pub mod terminal;
@@ -14,15 +16,17 @@ pub mod terminal;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write};
-use std::time::Duration;
 
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanLimits};
 use serde::Serialize;
+use tokio::time::Instant;
 use tracing::Dispatch;
 
 pub use self::client::Client;
-use self::delivery::Tally;
+use self::delivery::{Books, Notice, Runtime, Tally};
 use self::observe::{EpochIds, ObserveLayer, RecordAll, Settings, SpanCollector};
+use self::otlp::{Otlp, Relay, SetupError, SpanLayer, Surroundings};
 use self::terminal::{Format, Terminal, TerminalLayer};
 use crate::config::{Config, LogFormat};
 
@@ -31,34 +35,65 @@ use crate::config::{Config, LogFormat};
 pub struct Telemetry {
     observe: ObserveLayer,
     provider: SdkTracerProvider,
+    otlp: Otlp,
     terminal: Terminal,
     dispatch: Dispatch,
+    books: Books,
+    // The last to go: deliveries run on it.
+    _runtime: Runtime,
+}
+
+/// Telemetry cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The operating system did not give a thread or a poller.
+    #[error("the operating system gives no thread: {0}")]
+    Thread(#[from] io::Error),
+    /// OTLP cannot be set up.
+    #[error(transparent)]
+    Otlp(#[from] SetupError),
 }
 
 impl Telemetry {
     /// Starts what `config` asks for; the terminal's view is written to `out`.
     ///
     /// # Errors
-    /// The operating system did not give a thread.
-    pub fn start(config: &Config, out: impl Write + Send + 'static) -> io::Result<Self> {
-        let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
+    /// Something that `config` names cannot be used, or the operating system is out of threads.
+    pub fn start(config: &Config, out: impl Write + Send + 'static) -> Result<Self, StartError> {
+        let (books, runtime) = (Books::default(), Runtime::start()?);
+        let resource = resource::resource(config);
+        let terminal =
+            Terminal::start(format(config.log.format), config.otlp.console, out, books.open(TERMINAL))?;
+        let notice: Notice = terminal.notice();
+        let around = Surroundings { resource: &resource, runtime: &runtime, books: &books, notice: &notice };
+        let otlp = Otlp::start(&config.otlp, around)?;
+
+        let mut limits = SpanLimits::default();
+        // OTLP's limits are applied where its spans are drawn; these keep a runaway span within bounds.
+        (limits.max_events_per_span, limits.max_links_per_span) = (1024, 1024);
         let provider = SdkTracerProvider::builder()
-            .with_sampler(RecordAll(sampler.clone()))
+            .with_sampler(RecordAll(config.otlp.sampler.clone()))
             .with_id_generator(EpochIds::default())
             .with_span_processor(SpanCollector::default())
+            .with_span_limits(limits)
+            .with_resource(resource)
             .build();
-        let terminal = terminal::start(format(config.log.format), true, out)?;
         let views: Vec<Box<dyn observe::LogView>> = vec![Box::new(terminal.log_view())];
         let dispatch = subscriber::subscriber(&provider, &config.log.filter, views);
+        let mut exclude_paths = config.observe.exclude_paths.clone();
+        if otlp.relay().is_some() {
+            // What carries telemetry is not observed itself.
+            exclude_paths.push(otlp::RELAY_PATH.to_owned());
+        }
         let observe = ObserveLayer::new(Settings {
             trusted_proxies: config.observe.trusted_proxies.clone(),
-            exclude_paths: config.observe.exclude_paths.clone(),
+            exclude_paths,
             propagators: config.observe.propagators.clone(),
             known_methods: config.observe.known_methods.clone(),
-            sampler,
+            sampler: config.otlp.sampler.clone(),
             route: stack::matched_route,
         });
-        Ok(Self { observe, provider, terminal, dispatch })
+        Ok(Self { observe, provider, otlp, terminal, dispatch, books, _runtime: runtime })
     }
 
     /// Makes this the process's telemetry: the `tracing` subscriber, OpenTelemetry's tracer provider, the panic
@@ -89,28 +124,48 @@ impl Telemetry {
         self.observe.clone()
     }
 
+    fn otlp_layer(&self) -> Option<SpanLayer> {
+        self.otlp.layer()
+    }
+
     fn terminal_layer(&self) -> Option<TerminalLayer> {
         self.terminal.layer()
+    }
+
+    /// Where OTLP that browsers send is left, if it is wanted (`OTLP_RELAY`).
+    #[must_use]
+    pub fn relay(&self) -> Option<Relay> {
+        self.otlp.relay()
+    }
+
+    /// Where the application gets meters for metrics of its own; `None` where metrics are not exported.
+    #[must_use]
+    pub fn meter_provider(&self) -> Option<&SdkMeterProvider> {
+        self.otlp.meter_provider()
     }
 
     /// Each backend's state, by its name.
     #[must_use]
     pub fn health(&self) -> BTreeMap<&'static str, Health> {
-        let tally = self.terminal.tally();
-        let state = match tally.lost() {
-            0 => "writing to standard output".to_owned(),
-            lost => format!("writing to standard output, which was too slow or gone for {lost} items"),
-        };
-        BTreeMap::from([(TERMINAL, Health { state, items: tally })])
+        let mut states: BTreeMap<_, _> = self.otlp.states().into_iter().collect();
+        states.insert(TERMINAL, self.terminal.state());
+        let tallies = self.books.tallies().into_iter();
+        tallies
+            .map(|(backend, items)| {
+                (backend, Health { state: states.remove(backend).unwrap_or_default(), items })
+            })
+            .collect()
     }
 
-    /// Delivers what waits, for `deadline` at most. Call it when the last request is over.
+    /// Delivers what waits, until `deadline` at most. Call it when the last request is over.
     #[must_use]
-    pub fn shut_down(&self, deadline: Duration) -> Report {
-        let terminal = self.terminal.shut_down(deadline);
+    pub async fn shut_down(&self, deadline: Instant) -> Report {
+        self.otlp.shut_down(deadline).await;
+        // The terminal is the last to go, for it tells what the others have to say.
+        self.terminal.shut_down(deadline).await;
         // Nothing of ours waits in the SDK, so there is nothing to fail but a second shutdown.
-        self.provider.shutdown_with_timeout(deadline).ok();
-        Report(BTreeMap::from([(TERMINAL, terminal)]))
+        self.provider.shutdown().ok();
+        Report(self.books.tallies().into_iter().collect())
     }
 }
 

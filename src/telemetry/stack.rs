@@ -32,6 +32,7 @@ where
             // Opens the exchange, signs the answer, closes the exchange when the body has ended.
             .layer(telemetry.observe_layer())
             // Each backend enlists its view, and steps aside.
+            .option_layer(telemetry.otlp_layer())
             .option_layer(telemetry.terminal_layer())
             // What the application wants around its handlers.
             .layer(edge),

@@ -425,7 +425,7 @@ async fn an_excluded_path_is_served_signed_and_unseen() {
     assert_eq!(app.record().await.request().path, "/empty");
     let (telemetry, terminal) = (Arc::clone(&app.telemetry), app.terminal.clone());
     app.finish().await;
-    let report = telemetry.shut_down(Duration::from_secs(20));
+    let report = telemetry.shut_down(tokio::time::Instant::now() + Duration::from_secs(20)).await;
     assert_eq!(report.0["terminal"].lost(), 0, "{report}");
     let shown = terminal.text();
     assert!(shown.contains("GET /empty") && !shown.contains("GET /text"), "{shown}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -43,6 +43,29 @@ impl Ledger {
     }
 }
 
+/// All ledgers, by the names of their backends. Cloning shares them.
+#[derive(Debug, Clone, Default)]
+pub struct Books(Arc<Mutex<Vec<Account>>>);
+
+type Account = (&'static str, Arc<Ledger>);
+
+impl Books {
+    /// A new ledger under `backend`.
+    #[must_use]
+    pub fn open(&self, backend: &'static str) -> Arc<Ledger> {
+        let ledger = Arc::new(Ledger::default());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((backend, Arc::clone(&ledger)));
+        ledger
+    }
+
+    /// Every backend's figures now, in the order of their opening.
+    #[must_use]
+    pub fn tallies(&self) -> Vec<(&'static str, Tally)> {
+        let books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        books.iter().map(|(backend, ledger)| (*backend, ledger.tally())).collect()
+    }
+}
+
 impl Tally {
     /// Items are given to the backend and wait in its queue.
     pub fn queue(&mut self, items: u64) {
@@ -54,6 +77,25 @@ impl Tally {
     pub fn refuse(&mut self, reason: &'static str, items: u64) {
         self.created += items;
         self.lose(reason, items);
+    }
+
+    /// Items that the sampler does not want.
+    pub fn sample_out(&mut self, items: u64) {
+        self.created += items;
+        self.sampled_out += items;
+    }
+
+    /// Every outcome but `dropped`, by its name.
+    #[must_use]
+    pub fn outcomes(&self) -> [(&'static str, u64); 5] {
+        let Self { delivered, sampled_out, suppressed, queued, spooled, .. } = *self;
+        [
+            ("delivered", delivered),
+            ("sampled_out", sampled_out),
+            ("suppressed", suppressed),
+            ("queued", queued),
+            ("spooled", spooled),
+        ]
     }
 
     /// Queued items have been taken by their destination.

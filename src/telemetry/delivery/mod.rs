@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::batch::Limits;
 pub use self::gate::Backoff;
-pub use self::ledger::{Ledger, Tally};
+pub use self::ledger::{Books, Ledger, Tally};
 pub use self::queue::{Measure, Queue};
 pub use self::runtime::Runtime;
 pub use self::sink::{BoxError, SendError, Sent, Sink};
@@ -43,9 +43,15 @@ pub struct Delivery<T> {
 }
 
 impl<T: Send + Sync + 'static> Delivery<T> {
-    /// Starts to deliver through `sink`, on `runtime`.
-    pub fn start<S: Sink<Item = T>>(sink: S, policy: Policy, status: Status, runtime: &Runtime) -> Self {
-        let queue = Queue::new(S::measure, policy.capacity, policy.batch, Arc::new(Ledger::default()));
+    /// Starts to deliver through `sink`, on `runtime`, by the books of `ledger`.
+    pub fn start<S: Sink<Item = T>>(
+        sink: S,
+        policy: Policy,
+        status: Status,
+        ledger: Arc<Ledger>,
+        runtime: &Runtime,
+    ) -> Self {
+        let queue = Queue::new(S::measure, policy.capacity, policy.batch, ledger);
         let (deadline, due) = watch::channel(None);
         let (finished, done) = oneshot::channel();
         let worker = Worker::new(sink, queue.clone(), policy, status.clone());

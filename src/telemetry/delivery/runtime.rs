@@ -40,6 +40,12 @@ impl Runtime {
             runtime.spawn(task);
         }
     }
+
+    /// Makes this the runtime that clients find when they are made.
+    #[must_use]
+    pub fn enter(&self) -> Option<runtime::EnterGuard<'_>> {
+        self.0.as_ref().map(runtime::Runtime::enter)
+    }
 }
 
 impl Drop for Runtime {

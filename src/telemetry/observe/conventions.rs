@@ -10,6 +10,9 @@ use super::fault::Fault;
 use super::panic::PanicReport;
 use super::record::{Outcome, RequestFacts, RequestRecord, Stage, Verdict};
 
+/// Which version of the conventions is followed.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
 /// The class of a panic where others have the class of an error.
 pub const PANIC: &str = "panic";
 

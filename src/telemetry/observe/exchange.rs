@@ -145,6 +145,11 @@ impl Exchange {
         }
     }
 
+    /// Enlists a view that counts: it is told of excluded exchanges too.
+    pub fn enlist_counter(&self, view: impl View) {
+        self.audience().views.push(Box::new(view));
+    }
+
     /// Notes why the request fails; what is noted first stands.
     pub fn failed(&self, fault: Fault) {
         self.facts().fault.get_or_insert(fault);

@@ -31,6 +31,22 @@ pub struct LogEvent {
     pub span: Option<(TraceId, SpanId)>,
 }
 
+impl LogEvent {
+    /// What telemetry itself has to say: an event of no request.
+    #[must_use]
+    pub fn notice(level: Level, message: &str) -> Self {
+        Self {
+            time: SystemTime::now(),
+            level,
+            target: "cruddur::telemetry",
+            message: message.to_owned(),
+            fields: Vec::new(),
+            event_id: EventId::next(),
+            span: None,
+        }
+    }
+}
+
 /// Names one log line for ever: `<boot id>-<sequence>`.
 ///
 /// At-least-once delivery brings duplicates; they are told by it.

@@ -121,7 +121,8 @@ fn is_of_root(event: &LogEvent, record: &RequestRecord) -> bool {
 fn inner_span(data: &SpanData, limits: &SpanLimits) -> trace::Span {
     let (context, parent) = (&data.span_context, data.parent_span_id);
     let (attributes, dropped_attributes) = attributes(&data.attributes, limits);
-    let (events, dropped_events) = bounded(data.events.iter().map(|event| span_event(event, limits)), limits.events);
+    let (events, dropped_events) =
+        bounded(data.events.iter().map(|event| span_event(event, limits)), limits.events);
     let (links, dropped_links) = bounded(data.links.iter().map(|link| span_link(link, limits)), limits.links);
     let has_parent = parent != opentelemetry::trace::SpanId::INVALID;
     trace::Span {

@@ -13,12 +13,11 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 
-use crate::telemetry::delivery::{Queue, Tally};
+use crate::telemetry::delivery::{Books, Queue};
 use crate::telemetry::observe::{RequestRecord, conventions};
 
 /// The buckets that the conventions advise for `http.server.request.duration`, in seconds.
-const BUCKETS: [f64; 14] =
-    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// The metrics of the requests. Cloning shares them.
 #[derive(Clone)]
@@ -63,34 +62,31 @@ impl RequestMetrics {
     }
 }
 
-/// Reads the ledgers: each backend's name and figures.
-pub(in crate::telemetry) type Ledgers = Box<dyn Fn() -> Vec<(&'static str, Tally)> + Send + Sync>;
-
 /// The provider, whose reader leaves what it collects in `queue` every `interval`.
 pub(super) fn provider(
     resource: Resource,
     queue: Queue<ExportMetricsServiceRequest>,
     temporality: Temporality,
     interval: Duration,
-    ledgers: Ledgers,
+    books: Books,
 ) -> (SdkMeterProvider, RequestMetrics) {
     let reader = PeriodicReader::builder(Exporter { queue, temporality }).with_interval(interval).build();
     let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
     let meter = provider.meter(env!("CARGO_PKG_NAME"));
-    observe_ledgers(&meter, ledgers);
+    observe_books(&meter, books);
     let requests = RequestMetrics::new(&meter);
     (provider, requests)
 }
 
 /// `cruddur.telemetry.items{backend,outcome,reason}`: the ledgers' figures. What waits goes down again, so that
 /// this is no counter.
-fn observe_ledgers(meter: &Meter, ledgers: Ledgers) {
+fn observe_books(meter: &Meter, books: Books) {
     meter
         .i64_observable_up_down_counter("cruddur.telemetry.items")
         .with_description("What became of the items that each telemetry backend was given.")
         .with_unit("{item}")
         .with_callback(move |observer| {
-            for (backend, tally) in ledgers() {
+            for (backend, tally) in books.tallies() {
                 let backend = KeyValue::new("backend", backend);
                 for (outcome, items) in tally.outcomes() {
                     observer.observe(int(items), &[backend.clone(), KeyValue::new("outcome", outcome)]);

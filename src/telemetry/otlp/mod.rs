@@ -3,34 +3,32 @@
 //! [`SpanLayer`] enlists a view, which leaves the finished record in a queue; `document` makes spans of it, by
 //! OpenTelemetry's own protocol types; `exporter` is the wire, one attempt at a time. When to send and to try again
 //! is the delivery's business, for spans, metrics and what browsers relay alike.
+//!
+//! `opentelemetry-otlp` is not used: its batch processor loses spans, its certificates are not configurable, and
+//! with two senders there would be two authorities on retries.
 
 mod document;
 mod exporter;
 mod layer;
 mod metrics;
-mod relay;
 
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 use prost::Message as _;
 use tokio::time::Instant;
 
-pub use self::exporter::SetupError;
-pub use self::layer::{SpanLayer, SpanService};
-pub(super) use self::metrics::Ledgers;
-
 use self::document::Item;
-use self::exporter::Wire;
-use super::Health;
+pub use self::exporter::SetupError;
+use self::exporter::{Export, Wire};
+pub use self::layer::{SpanLayer, SpanService};
 use super::delivery::{
-    Backoff, Delivery, Limits, Measure, Notice, Policy, Runtime, SendError, Sent, Sink, Status, Tally,
+    Backoff, Books, Delivery, Limits, Measure, Notice, Policy, Queue, Runtime, SendError, Sent, Sink, Status,
 };
 use crate::config::{self, Batch, Destination, SpanLimits};
 
@@ -44,3 +42,232 @@ const BATCH: Limits = Limits { items: 2048, weight: 2 << 20, linger: Duration::f
 const IN_FLIGHT: usize = 8;
 /// OTLP asks for exponential backoff with jitter, and names no figures.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
+
+/// Where browsers send their OTLP: what an exporter appends to the endpoint it is given.
+pub const RELAY_PATH: &str = "/v1/traces";
+
+/// The names under which the deliveries are shown.
+const SPANS: &str = "otlp";
+const METRICS: &str = "otlp_metrics";
+const RELAY: &str = "otlp_relay";
+
+/// The running exporters.
+#[derive(Debug)]
+pub(super) struct Otlp {
+    spans: Option<Delivery<Item>>,
+    relay: Option<Delivery<ExportTraceServiceRequest>>,
+    metrics: Option<Delivery<ExportMetricsServiceRequest>>,
+    meters: Option<SdkMeterProvider>,
+    layer: SpanLayer,
+}
+
+/// What every backend is given to start with.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    pub(super) resource: &'a Resource,
+    pub(super) runtime: &'a Runtime,
+    pub(super) books: &'a Books,
+    pub(super) notice: &'a Notice,
+}
+
+impl Otlp {
+    /// Starts what is configured.
+    pub(super) fn start(config: &config::Otlp, around: Surroundings<'_>) -> Result<Self, SetupError> {
+        // Channels spawn their workers where they are made.
+        let _entered = around.runtime.enter();
+        let mut spans = None;
+        let mut relay = None;
+        if let Some(destination) = &config.traces {
+            let (resource, limits) = (proto_resource(around.resource), config.limits);
+            let sink = SpanSink { wire: Wire::new(destination)?, resource, limits };
+            spans = Some(deliver(SPANS, sink, destination, &config.batch, around));
+            if config.relay {
+                let sink = Forward { wire: Wire::new(destination)? };
+                relay = Some(deliver::<Forward>(RELAY, sink, destination, &Batch::default(), around));
+            }
+        }
+        let mut metrics = None;
+        let mut meters = None;
+        let mut requests = None;
+        if let Some(destination) = &config.metrics {
+            let sink = MetricsSink { wire: Wire::new(destination)? };
+            let delivery = deliver(METRICS, sink, destination, &Batch::default(), around);
+            let (provider, own) = metrics::provider(
+                around.resource.clone(),
+                delivery.queue().clone(),
+                temporality(config.temporality),
+                config.metric_interval,
+                around.books.clone(),
+            );
+            (metrics, meters, requests) = (Some(delivery), Some(provider), Some(own));
+        }
+        let layer = SpanLayer { spans: spans.as_ref().map(|spans| spans.queue().clone()), metrics: requests };
+        Ok(Self { spans, relay, metrics, meters, layer })
+    }
+
+    /// The layer, where there is something for it to do.
+    pub(super) fn layer(&self) -> Option<SpanLayer> {
+        (self.spans.is_some() || self.meters.is_some()).then(|| self.layer.clone())
+    }
+
+    /// Where what browsers send is left, if it is wanted.
+    pub(super) fn relay(&self) -> Option<Relay> {
+        self.relay.as_ref().map(|relay| Relay(relay.queue().clone()))
+    }
+
+    /// The provider of the metrics, for the application's own.
+    pub(super) fn meter_provider(&self) -> Option<&SdkMeterProvider> {
+        self.meters.as_ref()
+    }
+
+    /// Each delivery's name and state.
+    pub(super) fn states(&self) -> Vec<(&'static str, String)> {
+        let states = [
+            self.spans.as_ref().map(|delivery| (SPANS, delivery.status())),
+            self.relay.as_ref().map(|delivery| (RELAY, delivery.status())),
+            self.metrics.as_ref().map(|delivery| (METRICS, delivery.status())),
+        ];
+        states.into_iter().flatten().map(|(name, status)| (name, status.sentence())).collect()
+    }
+
+    /// Delivers what waits. The metrics come last, because they tell what became of the rest; a fifth of the time
+    /// is kept for them.
+    pub(super) async fn shut_down(&self, deadline: Instant) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let earlier = if self.metrics.is_some() { deadline - left / 5 } else { deadline };
+        tokio::join!(drain(self.spans.as_ref(), earlier), drain(self.relay.as_ref(), earlier));
+        if let Some(meters) = &self.meters {
+            // Leaves a last collection in the queue; there is nothing else to fail but a second shutdown.
+            meters.shutdown_with_timeout(left).ok();
+        }
+        drain(self.metrics.as_ref(), deadline).await;
+    }
+}
+
+async fn drain<T: Send + Sync + 'static>(delivery: Option<&Delivery<T>>, deadline: Instant) {
+    if let Some(delivery) = delivery {
+        delivery.shut_down(deadline).await;
+    }
+}
+
+fn deliver<S: Sink>(
+    name: &'static str,
+    sink: S,
+    destination: &Destination,
+    asked: &Batch,
+    around: Surroundings<'_>,
+) -> Delivery<S::Item> {
+    let items = asked.max_export_batch_size.map_or(BATCH.items, |size| size as u64);
+    let linger = asked.schedule_delay.unwrap_or(BATCH.linger);
+    let policy = Policy {
+        batch: Limits { items, linger, ..BATCH },
+        capacity: Measure {
+            weight: CAPACITY,
+            items: asked.max_queue_size.map_or(u64::MAX, |size| size as u64),
+        },
+        in_flight: IN_FLIGHT,
+        backoff: BACKOFF,
+    };
+    let status = Status::new(destination.url.to_string(), around.notice.clone());
+    Delivery::start(sink, policy, status, around.books.open(name), around.runtime)
+}
+
+fn proto_resource(resource: &Resource) -> ProtoResource {
+    let attributes = ResourceAttributesWithSchema::from(resource).attributes.0;
+    ProtoResource { attributes, ..ProtoResource::default() }
+}
+
+fn temporality(asked: config::Temporality) -> Temporality {
+    match asked {
+        config::Temporality::Cumulative => Temporality::Cumulative,
+        config::Temporality::Delta => Temporality::Delta,
+        config::Temporality::LowMemory => Temporality::LowMemory,
+    }
+}
+
+/// Finished requests, and spans that outlived theirs.
+struct SpanSink {
+    wire: Wire,
+    resource: ProtoResource,
+    limits: SpanLimits,
+}
+
+impl Sink for SpanSink {
+    type Item = Item;
+
+    fn measure(item: &Item) -> Measure {
+        match item {
+            Item::Request(record) => Measure {
+                weight: 1024 + 512 * record.spans.len() + 256 * record.events.len(),
+                items: document::sampled_spans(record),
+            },
+            Item::Straggler(_) => Measure { weight: 512, items: 1 },
+        }
+    }
+
+    async fn send(&self, batch: &[Item]) -> Result<Sent, SendError> {
+        self.wire.export(&document::export_request(batch, &self.resource, &self.limits)).await
+    }
+}
+
+/// What the meter provider has collected.
+struct MetricsSink {
+    wire: Wire,
+}
+
+impl Sink for MetricsSink {
+    type Item = ExportMetricsServiceRequest;
+
+    fn measure(request: &Self::Item) -> Measure {
+        let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+        let metrics = scopes.map(|scope| scope.metrics.len() as u64).sum();
+        Measure { weight: request.encoded_len(), items: metrics }
+    }
+
+    async fn send(&self, batch: &[Self::Item]) -> Result<Sent, SendError> {
+        forward(&self.wire, batch, |all, one| all.resource_metrics.extend(one.resource_metrics)).await
+    }
+}
+
+/// What browsers have sent.
+struct Forward {
+    wire: Wire,
+}
+
+impl Sink for Forward {
+    type Item = ExportTraceServiceRequest;
+
+    fn measure(request: &Self::Item) -> Measure {
+        let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+        let spans = scopes.map(|scope| scope.spans.len() as u64).sum();
+        Measure { weight: request.encoded_len(), items: spans }
+    }
+
+    async fn send(&self, batch: &[Self::Item]) -> Result<Sent, SendError> {
+        forward(&self.wire, batch, |all, one| all.resource_spans.extend(one.resource_spans)).await
+    }
+}
+
+/// Sends several requests as one.
+async fn forward<E: Export + Clone>(
+    wire: &Wire,
+    batch: &[E],
+    join: fn(&mut E, E),
+) -> Result<Sent, SendError> {
+    let mut all = E::default();
+    for one in batch {
+        join(&mut all, one.clone());
+    }
+    wire.export(&all).await
+}
+
+/// Takes export requests that others have made, to be delivered with our own care. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Relay(Queue<ExportTraceServiceRequest>);
+
+impl Relay {
+    /// Leaves a request to be forwarded; never blocks.
+    pub fn push(&self, request: ExportTraceServiceRequest) {
+        self.0.push(request);
+    }
+}

@@ -6,11 +6,13 @@ use std::io::Write;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::layer::{TerminalLayer, TerminalLog};
 use super::{Format, document};
-use crate::telemetry::delivery::{Ledger, Tally};
+use crate::telemetry::delivery::{Ledger, Notice};
 use crate::telemetry::observe::{LogEvent, RequestRecord};
 
 /// How many items may wait. At 2 kB a record, 8 MB.
@@ -60,25 +62,30 @@ pub struct Terminal {
     queue: Queue,
     format: Format,
     trees: bool,
-    done: Mutex<Receiver<()>>,
+    done: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Terminal {
-    pub(super) fn start(
+    /// Starts the worker, which writes to `out`. With `trees` off, requests are not shown, and their log events are
+    /// printed as they happen.
+    ///
+    /// # Errors
+    /// The operating system did not give a thread.
+    pub fn start(
         format: Format,
         trees: bool,
         out: impl Write + Send + 'static,
         ledger: Arc<Ledger>,
     ) -> std::io::Result<Self> {
         let (sender, items) = mpsc::sync_channel(QUEUE);
-        let (finished, done) = mpsc::sync_channel(1);
+        let (finished, done) = oneshot::channel();
         let queue = Queue { sender: Arc::new(Mutex::new(Some(sender))), ledger: Arc::clone(&ledger) };
         thread::Builder::new().name("terminal".to_owned()).spawn(move || {
             write_all(&items, format, out, &ledger);
             // Where the deadline has passed, nobody waits for it.
             finished.send(()).ok();
         })?;
-        Ok(Self { queue, format, trees, done: Mutex::new(done) })
+        Ok(Self { queue, format, trees, done: Mutex::new(Some(done)) })
     }
 
     /// The layer that shows requests, where they are shown.
@@ -93,20 +100,31 @@ impl Terminal {
         TerminalLog { queue: self.queue.clone(), format: self.format, trees: self.trees }
     }
 
-    /// What became of its items so far.
+    /// Shows what deliveries have to say, as log events that no other backend sees.
     #[must_use]
-    pub fn tally(&self) -> Tally {
-        self.queue.ledger.tally()
+    pub fn notice(&self) -> Notice {
+        let queue = self.queue.clone();
+        Arc::new(move |level, message| queue.push(Item::Event(Arc::new(LogEvent::notice(level, message)))))
     }
 
-    /// Writes out what waits, for `deadline` at most; what is left then is counted as lost.
-    pub fn shut_down(&self, deadline: Duration) -> Tally {
+    /// How it is doing, in a sentence.
+    #[must_use]
+    pub fn state(&self) -> String {
+        match self.queue.ledger.tally().lost() {
+            0 => "writing to standard output".to_owned(),
+            lost => format!("writing to standard output, which was too slow or gone for {lost} items"),
+        }
+    }
+
+    /// Writes out what waits, until `deadline` at most; what is left then is counted as lost.
+    pub async fn shut_down(&self, deadline: Instant) {
         drop(self.queue.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        // An error means that the time is over, or that the worker is gone; either way the books say what is left.
-        done.recv_timeout(deadline).ok();
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(done) = done {
+            // An error means that the time is over, or that the worker is gone; the books say what is left.
+            timeout_at(deadline, done).await.ok();
+        }
         self.queue.ledger.enter(|tally| tally.drop_queued("deadline", tally.queued));
-        self.queue.ledger.tally()
     }
 }
 

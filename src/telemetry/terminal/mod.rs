@@ -7,13 +7,8 @@ mod document;
 mod exporter;
 mod layer;
 
-use std::io::Write;
-use std::sync::Arc;
-
 pub use self::exporter::Terminal;
 pub use self::layer::{TerminalLayer, TerminalLog};
-
-use super::delivery::Ledger;
 
 /// How requests and log events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +19,4 @@ pub enum Format {
     Plain,
     /// A JSON object a line: log events as they happen, and an access line for every request.
     Json,
-}
-
-/// Starts the terminal's worker, which writes to `out`. With `trees` off, requests are not shown and their log
-/// events are printed as they happen.
-///
-/// # Errors
-/// The operating system did not give a thread.
-pub fn start(format: Format, trees: bool, out: impl Write + Send + 'static) -> std::io::Result<Terminal> {
-    Terminal::start(format, trees, out, Arc::new(Ledger::default()))
 }

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
+use std::time::Duration;
+
 use super::*;
 use crate::telemetry::delivery::Ledger;
 

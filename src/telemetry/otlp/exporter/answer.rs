@@ -12,11 +12,18 @@ const PROBE: Duration = Duration::from_secs(60);
 const EXCERPT: usize = 200;
 
 /// What an HTTP status other than 2xx means.
-pub(super) fn http(status: StatusCode, headers: &HeaderMap, body: &str, honeycomb: bool, now: SystemTime) -> SendError {
+pub(super) fn http(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &str,
+    honeycomb: bool,
+    now: SystemTime,
+) -> SendError {
     let said = excerpt(body);
     match status.as_u16() {
         429 | 502 | 503 | 504 => {
-            let after = headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
+            let after =
+                headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
             SendError::Retry { after, cause: format!("{status}{said}").into() }
         }
         401 | 403 => {
@@ -167,7 +174,10 @@ mod tests {
             http(status, &HeaderMap::new(), body, honeycomb, SystemTime::now()).to_string()
         };
         let text = said(401, "missing 'x-honeycomb-dataset'\nheader", true);
-        assert!(text.contains("HONEYCOMB_DATASET") && text.contains("missing 'x-honeycomb-dataset' header"), "{text}");
+        assert!(
+            text.contains("HONEYCOMB_DATASET") && text.contains("missing 'x-honeycomb-dataset' header"),
+            "{text}"
+        );
         assert!(said(403, "", false).contains("OTEL_EXPORTER_OTLP_HEADERS"));
         assert!(said(415, "", false).contains("OTEL_EXPORTER_OTLP_PROTOCOL"));
         assert!(said(404, "", false).contains("path of the endpoint"));

@@ -4,9 +4,10 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _};
-use http::{HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue};
 use prost::Message as _;
+use secrecy::ExposeSecret as _;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -35,8 +36,8 @@ impl Grpc {
             if let Some(ca) = &destination.tls.ca {
                 tls = tls.ca_certificate(Certificate::from_pem(ca));
             }
-            if let Some((certificate, key)) = destination.tls.identity() {
-                tls = tls.identity(Identity::from_pem(certificate, key));
+            if let Some((certificate, key)) = &destination.tls.identity {
+                tls = tls.identity(Identity::from_pem(certificate, key.expose_secret()));
             }
             endpoint = endpoint.tls_config(tls)?;
         }
@@ -54,7 +55,10 @@ impl Grpc {
         if self.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }
-        client.ready().await.map_err(|error| SendError::Retry { after: None, cause: chain(&error).into() })?;
+        client
+            .ready()
+            .await
+            .map_err(|error| SendError::Retry { after: None, cause: chain(&error).into() })?;
         let mut call = Request::new(request.encode_to_vec());
         let headers = self.headers.iter().cloned().collect();
         *call.metadata_mut() = MetadataMap::from_headers(headers);
@@ -165,7 +169,10 @@ mod tests {
         let delay = Delay { seconds: 7, nanos: 500_000_000 };
         let info = RetryInfo { delay: Some(delay) }.encode_to_vec();
         let any = |type_url: &str, value: &[u8]| Any { type_url: type_url.to_owned(), value: value.to_vec() };
-        let details = vec![any("type.googleapis.com/other", b"x"), any("type.googleapis.com/google.rpc.RetryInfo", &info)];
+        let details = vec![
+            any("type.googleapis.com/other", b"x"),
+            any("type.googleapis.com/google.rpc.RetryInfo", &info),
+        ];
         assert_eq!(retry_info(&RpcStatus { details }.encode_to_vec()), Some(Duration::from_millis(7500)));
         assert_eq!(retry_info(b""), None);
         assert_eq!(retry_info(b"junk"), None);

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue};
 use prost::Message as _;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity, Url};
+use secrecy::ExposeSecret as _;
 
 use super::{Export, answer, chain};
 use crate::config::{Destination, Protocol};
@@ -48,15 +49,17 @@ impl Http {
         if let Some(ca) = &destination.tls.ca {
             client = client.tls_certs_merge(Certificate::from_pem_bundle(ca)?);
         }
-        if let Some(identity) = destination.tls.identity_pem() {
-            client = client.identity(Identity::from_pem(&identity)?);
+        if let Some((certificate, key)) = &destination.tls.identity {
+            let pem = [certificate, b"\n".as_slice(), key.expose_secret().as_bytes()].concat();
+            client = client.identity(Identity::from_pem(&pem)?);
         }
         let (url, gzip, honeycomb) = (destination.url.clone(), destination.gzip, destination.honeycomb);
         Ok(Self { client: client.build()?, url, json, gzip, honeycomb })
     }
 
     pub(super) async fn export<E: Export>(&self, request: &E) -> Result<E::Response, SendError> {
-        let body = self.encode(request).map_err(|cause| SendError::Reject { reason: "not_encodable", cause })?;
+        let body =
+            self.encode(request).map_err(|cause| SendError::Reject { reason: "not_encodable", cause })?;
         let sent = self.client.post(self.url.clone()).body(body).send().await;
         let response = sent.map_err(|error| lost_on_the_way(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -83,7 +86,8 @@ impl Http {
 }
 
 fn decode<E: Export>(headers: &HeaderMap, body: &[u8]) -> Option<E::Response> {
-    let json = headers.get(CONTENT_TYPE).is_some_and(|encoding| encoding.as_bytes().starts_with(JSON.as_bytes()));
+    let json =
+        headers.get(CONTENT_TYPE).is_some_and(|encoding| encoding.as_bytes().starts_with(JSON.as_bytes()));
     if json { serde_json::from_slice(body).ok() } else { E::Response::decode(body).ok() }
 }
 

@@ -7,7 +7,9 @@ mod http;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,7 +19,7 @@ use crate::telemetry::delivery::{BoxError, SendError, Sent};
 /// An OTLP export request, and what the protocol says of its signal.
 pub(super) trait Export: prost::Message + Serialize + Default + Sized {
     /// What the receiver answers.
-    type Response: prost::Message + DeserializeOwned + Default;
+    type Response: prost::Message + DeserializeOwned + Default + 'static;
     /// The gRPC method.
     const METHOD: &'static str;
 
@@ -92,4 +94,3 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
-
