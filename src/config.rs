@@ -1,7 +1,7 @@
 //! The environment, read once.
 //!
 //! Each topic owns a struct, the rows of its variables (name, parser, default, meaning) and the function that
-//! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`]. What `--help` and `--check` print and
+//! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`], [`Otlp`]. What `--help` and `--check` print and
 //! which misspelt names are noticed follow from those rows, so a variable exists in one place.
 //!
 //! Values are trimmed, and an empty one counts as unset: compose files write `${X:-}`. Every fault is reported,
@@ -14,6 +14,7 @@ mod known;
 mod log;
 mod observe;
 mod origin;
+mod otlp;
 mod parse;
 mod reader;
 mod service;
@@ -27,6 +28,7 @@ pub use http::Http;
 pub use known::{TOPICS, Topic};
 pub use log::{Log, LogFormat};
 pub use observe::Observe;
+pub use otlp::{Batch, Destination, Otlp, Protocol, SpanLimits, Temporality, Tls};
 pub use reader::{ConfigError, Setting, Source, Warning};
 pub use service::Service;
 pub use variable::Variable;
@@ -47,6 +49,8 @@ pub struct Config {
     pub observe: Observe,
     /// The account at Honeycomb.
     pub honeycomb: Honeycomb,
+    /// What is exported by OTLP.
+    pub otlp: Otlp,
 }
 
 /// A configuration, and how it came about.
@@ -93,14 +97,14 @@ impl Config {
     /// A faulty variable has its default here, which nobody gets to see: the errors go first.
     fn read(environment: &Environment) -> (Self, Checked) {
         let mut reader = Reader::new(environment);
-        let service = Service::read(&mut reader);
-        let config = Self {
-            http: Http::read(&mut reader, &service),
-            log: Log::read(&mut reader),
-            observe: Observe::read(&mut reader),
-            honeycomb: Honeycomb::read(&mut reader),
-            service,
-        };
+        let resource = otlp::resource(&mut reader);
+        let service = Service::read(&mut reader, &resource);
+        let http = Http::read(&mut reader, &service);
+        let log = Log::read(&mut reader);
+        let observe = Observe::read(&mut reader);
+        let honeycomb = Honeycomb::read(&mut reader);
+        let otlp = Otlp::read(&mut reader, &honeycomb, resource);
+        let config = Self { service, http, log, observe, honeycomb, otlp };
         traps::set_in_vain(&mut reader);
         (config, reader.finish())
     }

@@ -1,5 +1,7 @@
 //! The account at Honeycomb.
 
+use http::{HeaderName, HeaderValue};
+use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::parse;
@@ -7,9 +9,18 @@ use super::reader::Reader;
 use super::variable::variables;
 
 variables! {
-    HONEYCOMB_API_KEY: SecretString = parse::secret, "-", "ingest key of the environment at Honeycomb";
-    HONEYCOMB_DATASET: String = parse::text, "-", "dataset; required by Classic keys, ignored by others";
+    HONEYCOMB_API_KEY: SecretString = parse::secret, "-", "ingest key of the environment at Honeycomb; alone it means OTLP to there";
+    HONEYCOMB_DATASET: String = parse::text, "-", "dataset; required by Classic keys";
 }
+
+/// The variable that alone means Honeycomb.
+pub(super) const KEY: &str = HONEYCOMB_API_KEY.variable.name;
+
+/// The header that carries the key.
+pub(super) const TEAM: HeaderName = HeaderName::from_static("x-honeycomb-team");
+
+/// The header that carries the dataset.
+pub(super) const DATASET: HeaderName = HeaderName::from_static("x-honeycomb-dataset");
 
 /// The account at Honeycomb.
 #[derive(Debug, Clone)]
@@ -23,40 +34,40 @@ pub struct Honeycomb {
 
 impl Honeycomb {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let read =
-            Self { api_key: reader.find(&HONEYCOMB_API_KEY), dataset: reader.find(&HONEYCOMB_DATASET) };
-        let classic = read.api_key.as_ref().is_some_and(|key| is_classic(key.expose_secret()));
-        let headers = ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
-        let environment = reader.environment();
-        let has_dataset = read.dataset.is_some()
-            || headers
-                .into_iter()
-                .any(|name| environment.get(name).is_ok_and(|text| text.is_some_and(names_dataset)));
-        if classic && !has_dataset {
-            reader.warn(
-                HONEYCOMB_API_KEY.variable.name,
-                "this is a Classic key, which Honeycomb answers with 401 unless HONEYCOMB_DATASET is set too",
-            );
-        }
-        read
+        Self { api_key: reader.find(&HONEYCOMB_API_KEY), dataset: reader.find(&HONEYCOMB_DATASET) }
     }
+
+    /// What the account adds to an export.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let key = self.api_key.as_ref().map(|key| (TEAM, key.expose_secret().as_bytes()));
+        let dataset = self.dataset.as_ref().map(|dataset| (DATASET, dataset.as_bytes()));
+        key.into_iter().chain(dataset).map(|(name, value)| {
+            let mut value = HeaderValue::from_bytes(value).expect("neither holds a control character");
+            value.set_sensitive(true);
+            (name, value)
+        })
+    }
+
+    /// The variable that there is an account by.
+    pub(super) fn source(&self) -> Option<&'static str> {
+        let dataset = self.dataset.as_ref().map(|_| HONEYCOMB_DATASET.variable.name);
+        self.api_key.as_ref().map(|_| KEY).or(dataset)
+    }
+}
+
+/// Whether the URL is one of Honeycomb's own, in the United States or in Europe.
+pub(super) fn is_host(url: &Url) -> bool {
+    matches!(url.host_str(), Some("api.honeycomb.io" | "api.eu1.honeycomb.io"))
 }
 
 /// Two shapes, after husky (`IsClassicApiKey`), Honeycomb's own ingest library: 32 hexadecimal digits, or `hc?ic_`
 /// and 58 lower-case letters and digits.
-fn is_classic(key: &str) -> bool {
+pub(super) fn is_classic(key: &[u8]) -> bool {
     let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    match key.as_bytes() {
+    match key {
         [b'h', b'c', b'a'..=b'z', b'i', b'c', b'_', rest @ ..] => rest.len() == 58,
         key => key.len() == 32 && key.iter().copied().all(hex),
     }
-}
-
-/// Whether a list of headers (`name=value,…`) has `x-honeycomb-dataset`.
-fn names_dataset(headers: &str) -> bool {
-    headers.split(',').filter_map(|header| header.split_once('=')).any(|(name, value)| {
-        name.trim().eq_ignore_ascii_case("x-honeycomb-dataset") && !value.trim().is_empty()
-    })
 }
 
 #[cfg(test)]
@@ -77,14 +88,7 @@ mod tests {
             ("hcaic_7", false),
             ("aBcDeFgHiJkLmNoPqRsTuV", false),
         ] {
-            assert_eq!(is_classic(key), classic, "{key}");
+            assert_eq!(is_classic(key.as_bytes()), classic, "{key}");
         }
-    }
-
-    #[test]
-    fn a_dataset_may_stand_in_the_headers() {
-        assert!(names_dataset("x-honeycomb-team=k, X-Honeycomb-Dataset=cruddur"));
-        assert!(!names_dataset("x-honeycomb-team=k,x-honeycomb-dataset="));
-        assert!(!names_dataset("x-honeycomb-dataset"));
     }
 }

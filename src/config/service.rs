@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::otlp::Attributes;
 use super::parse::{self, Parsed};
-use super::reader::Reader;
+use super::reader::{Given, Reader, Source};
+use super::shown::Shown;
 use super::variable::variables;
 
 variables! {
@@ -30,9 +32,9 @@ pub struct Service {
 }
 
 impl Service {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(super) fn read(reader: &mut Reader<'_>, resource: &Given<Attributes>) -> Self {
         Self {
-            name: reader.either("OTEL_SERVICE_NAME", &OTEL_SERVICE_NAME, &HONEYCOMB_SERVICE_NAME),
+            name: name(reader, resource),
             version: env!("CARGO_PKG_VERSION"),
             environment: reader.get(&APP_ENV),
             shutdown_grace: reader.get(&SHUTDOWN_GRACE),
@@ -43,6 +45,34 @@ impl Service {
     pub(super) fn in_production(&self) -> bool {
         self.environment == "production"
     }
+}
+
+/// The specification has the variable win over the attribute; Honeycomb's name for it comes last.
+fn name(reader: &mut Reader<'_>, resource: &Given<Attributes>) -> String {
+    let own = reader.given(&OTEL_SERVICE_NAME);
+    let attribute = match resource {
+        Given::Value(attributes, name) => {
+            attributes.service_name().map_or(Given::Nothing, |service| Given::Value(service.to_owned(), name))
+        }
+        Given::Nothing => Given::Nothing,
+        Given::Refused => Given::Refused,
+    };
+    let last = reader.given(&HONEYCOMB_SERVICE_NAME);
+    if let (Given::Value(own, winner), Given::Value(attribute, name)) = (&own, &attribute)
+        && own != attribute
+    {
+        let message = format_args!("its service.name has no effect, because {winner} is set too and wins");
+        reader.warn(name, message);
+    }
+    let given = own.or(attribute);
+    if let Given::Value(_, winner) = &given
+        && !last.is_nothing()
+    {
+        let message = format_args!("has no effect, because {winner} is set too and wins");
+        reader.warn(HONEYCOMB_SERVICE_NAME.variable.name, message);
+    }
+    let default = HONEYCOMB_SERVICE_NAME.variable.default.to_owned();
+    reader.settle(OTEL_SERVICE_NAME.variable.name, given.or(last), default, Source::Default, Shown::shown)
 }
 
 /// Rollbar takes at most 255 characters.

@@ -35,6 +35,12 @@ impl Shown for u16 {
     }
 }
 
+impl Shown for usize {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Shown for IpAddr {
     fn shown(&self) -> String {
         self.to_string()
@@ -76,9 +82,13 @@ pub(super) fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// A faulty value as an error shows it: in backticks, without a password, and not longer than a glance.
+/// A faulty value as an error shows it: in backticks, without a password or a key, and not longer than a glance.
 pub(super) fn quoted(value: &str) -> String {
     const GLANCE: usize = 120;
+    const PEM: &str = "-----BEGIN";
+    if value.contains(PEM) {
+        return format!("`{PEM}…`");
+    }
     let safe = match (value.find("://"), value.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 < at => {
             [value.get(..scheme + 3), Some("****"), value.get(at..)].into_iter().flatten().collect()
@@ -109,5 +119,6 @@ mod tests {
         assert_eq!(quoted(&"x".repeat(121)), format!("`{}…`", "x".repeat(120)));
         assert_eq!(quoted("https://me:hush@host"), "`https://****@host`");
         assert_eq!(quoted("me@host"), "`me@host`");
+        assert_eq!(quoted("-----BEGIN PRIVATE KEY-----\nhush"), "`-----BEGIN…`");
     }
 }

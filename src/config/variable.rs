@@ -40,7 +40,7 @@ macro_rules! variables {
         $(const $name: $crate::config::variable::Typed<$kind> =
             $crate::config::variable::Typed::new(stringify!($name), $parse, $default, $meaning);)+
         /// The variables of this topic.
-        pub(super) const VARIABLES: &[$crate::config::Variable] = &[$($name.variable),+];
+        pub(in $crate::config) const VARIABLES: &[$crate::config::Variable] = &[$($name.variable),+];
     };
 }
 pub(super) use variables;
