@@ -79,8 +79,9 @@ impl Otlp {
         let mut relay = None;
         if let Some(destination) = &config.traces {
             let (resource, limits) = (proto_resource(around.resource), config.limits);
-            let sink = SpanSink { wire: Wire::new(destination)?, resource, limits };
-            spans = Some(deliver(SPANS, sink, destination, &config.batch, around));
+            let bounded = bounded(destination, config.batch.export_timeout);
+            let sink = SpanSink { wire: Wire::new(&bounded)?, resource, limits };
+            spans = Some(deliver(SPANS, sink, &bounded, &config.batch, around));
             if config.relay {
                 let sink = Forward { wire: Wire::new(destination)? };
                 relay = Some(deliver::<Forward>(RELAY, sink, destination, &Batch::default(), around));
@@ -148,6 +149,13 @@ async fn drain<T: Send + Sync + 'static>(delivery: Option<&Delivery<T>>, deadlin
     if let Some(delivery) = delivery {
         delivery.shut_down(deadline).await;
     }
+}
+
+/// The destination, with the shorter of its own timeout and the one that batches of spans are given.
+fn bounded(destination: &Destination, export_timeout: Option<Duration>) -> Destination {
+    let mut bounded = destination.clone();
+    bounded.timeout = export_timeout.map_or(bounded.timeout, |timeout| bounded.timeout.min(timeout));
+    bounded
 }
 
 fn deliver<S: Sink>(
