@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::{get, post};
 use http::HeaderValue;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -41,13 +40,13 @@ pub fn app(config: &Config, routes: Router, telemetry: &Arc<Telemetry>) -> Route
         // Bounds path, headers and body.
         .layer(LimitsLayer);
     let health = Router::new()
-        .route("/health", get(health::report))
+        .route("/health", api::get(health::report))
         .method_not_allowed_fallback(api::method_not_allowed)
         .with_state(health::State::new(config, telemetry));
     let mut routes = routes.merge(health);
     if let Some(relay) = telemetry.relay() {
         let relayed = Router::new()
-            .route(RELAY_PATH, post(relay::take))
+            .route(RELAY_PATH, api::post(relay::take))
             .method_not_allowed_fallback(api::method_not_allowed)
             .with_state(relay);
         routes = routes.merge(relayed);

@@ -5,13 +5,19 @@
     reason = "clippy.toml allows it in tests, but sees only their functions, not their helpers"
 )]
 
+mod architecture;
+mod binary;
 mod cli;
+mod client;
 mod contract;
+mod conventions;
 mod cors;
 mod errors;
 mod feed;
 mod harness;
+mod identity;
 mod observed;
 mod outcomes;
 mod readme;
 mod spans;
+mod terminal;

@@ -138,6 +138,12 @@ impl Exchange {
         !self.0.excluded
     }
 
+    /// Whether it is over: its record is drawn, and nothing is filed in it any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.record.get().is_some()
+    }
+
     /// Enlists a view, which is told when the exchange is over. An excluded exchange has none.
     pub fn enlist(&self, view: impl View) {
         if !self.0.excluded {
@@ -182,7 +188,7 @@ impl Exchange {
     /// Files a span that has ended under this request, or hands it on where the request is over.
     pub(super) fn file(&self, span: SpanData) {
         let mut facts = self.facts();
-        if self.0.record.get().is_some() {
+        if self.is_over() {
             drop(facts);
             self.tell(Notice::Straggler(Box::new(span)));
         } else if facts.spans.len() < MAX_SPANS {
@@ -195,7 +201,7 @@ impl Exchange {
     /// Files a log event; one that comes too late is not in the record.
     pub(super) fn log(&self, event: &Arc<LogEvent>) {
         let mut facts = self.facts();
-        if self.0.record.get().is_some() {
+        if self.is_over() {
             return;
         }
         if facts.events.len() < MAX_EVENTS {
@@ -209,7 +215,7 @@ impl Exchange {
     pub(super) fn close(&self, ending: Ending, response_bytes: u64) {
         {
             let mut facts = self.facts();
-            if self.0.record.get().is_some() {
+            if self.is_over() {
                 return;
             }
             let duration = self.0.clock.elapsed();

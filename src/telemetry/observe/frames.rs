@@ -51,7 +51,8 @@ fn is_noticing(frame: &Frame) -> bool {
         "std::",
     ];
     let function = frame.function.trim_start_matches('<');
-    NOTICING.iter().any(|prefix| function.starts_with(prefix)) || function.contains(" as core::convert::From<")
+    NOTICING.iter().any(|prefix| function.starts_with(prefix))
+        || function.contains(" as core::convert::From<")
 }
 
 /// Ours is what was compiled from this very directory, and not from the registry's or the compiler's.

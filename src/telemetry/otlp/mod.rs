@@ -28,7 +28,8 @@ pub use self::exporter::SetupError;
 use self::exporter::{Export, Wire};
 pub use self::layer::{SpanLayer, SpanService};
 use super::delivery::{
-    Backoff, Books, Delivery, Limits, Measure, Notice, Policy, Queue, Runtime, SendError, Sent, Sink, Status,
+    Backoff, Books, BoxError, Delivery, Limits, Measure, Notice, Policy, Queue, Runtime, SendError, Sent,
+    Sink, Status,
 };
 use crate::config::{self, Batch, Destination, SpanLimits};
 
@@ -273,9 +274,26 @@ async fn forward<E: Export + Clone>(
 #[derive(Debug, Clone)]
 pub struct Relay(Queue<ExportTraceServiceRequest>);
 
+/// In which of OTLP's two forms over HTTP a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// `application/x-protobuf`.
+    Protobuf,
+    /// `application/json`.
+    Json,
+}
+
 impl Relay {
     /// Leaves a request to be forwarded; never blocks.
-    pub fn push(&self, request: ExportTraceServiceRequest) {
+    ///
+    /// # Errors
+    /// `body` is not an `ExportTraceServiceRequest`; the error says where.
+    pub fn push(&self, encoding: Encoding, body: &[u8]) -> Result<(), BoxError> {
+        let request = match encoding {
+            Encoding::Protobuf => ExportTraceServiceRequest::decode(body)?,
+            Encoding::Json => serde_json::from_slice(body)?,
+        };
         self.0.push(request);
+        Ok(())
     }
 }
