@@ -11,7 +11,7 @@ use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 
 use super::fault::Fault;
-use super::identity::Identity;
+use super::identity::{Identity, Sampled};
 use super::log::{EventId, LogEvent};
 use super::panic::{PanicReport, catch};
 use super::record::{Opening, Outcome, RequestFacts, RequestRecord, Stage};
@@ -33,6 +33,7 @@ struct Inner {
     clock: Instant,
     excluded: bool,
     facts: Mutex<Facts>,
+    amzn_sampled: OnceLock<bool>,
     record: OnceLock<Arc<RequestRecord>>,
     audience: Mutex<Audience>,
 }
@@ -80,6 +81,7 @@ impl Exchange {
             clock,
             excluded,
             facts: Mutex::default(),
+            amzn_sampled: OnceLock::new(),
             record: OnceLock::new(),
             audience: Mutex::default(),
         }))
@@ -113,6 +115,22 @@ impl Exchange {
     #[must_use]
     pub fn request(&self) -> &RequestFacts {
         &self.0.opening.request
+    }
+
+    /// Notes what was decided about tracing this request, for the `Sampled=` of `X-Amzn-Trace-Id` in the calls that
+    /// it makes; what is noted first stands.
+    pub fn set_amzn_sampled(&self, sampled: bool) {
+        self.0.amzn_sampled.set(sampled).ok();
+    }
+
+    /// What `Sampled=` says in the calls that this request makes: the decision, else what the caller said.
+    #[must_use]
+    pub fn amzn_sampled(&self) -> Option<bool> {
+        self.0.amzn_sampled.get().copied().or_else(|| match self.identity().amzn.as_ref()?.sampled? {
+            Sampled::Yes => Some(true),
+            Sampled::No => Some(false),
+            Sampled::Ask => None,
+        })
     }
 
     /// Names the user for whom the request is made (`enduser.id`).
