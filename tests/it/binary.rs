@@ -173,8 +173,8 @@ fn a_signal_lets_what_is_in_flight_finish_and_then_reports() {
 }
 
 #[test]
-fn what_hangs_is_cut_at_the_deadline() {
-    let mut process = Process::start(&[("SHUTDOWN_GRACE", "300ms")]);
+fn what_hangs_is_cut_in_time_for_its_record_to_be_seen() {
+    let mut process = Process::start(&[("SHUTDOWN_GRACE", "2s")]);
     let mut hanging = process.begin();
     let asked = Instant::now();
     process.signal("TERM");
@@ -184,8 +184,9 @@ fn what_hangs_is_cut_at_the_deadline() {
     let (code, _, stderr) = process.end();
     let took = asked.elapsed();
     assert_eq!(code, 0, "{stderr}");
-    assert!(stderr.starts_with("stopped: 1 busy connections were cut at the deadline\n"), "{stderr}");
-    assert!((Duration::from_millis(300)..Duration::from_secs(10)).contains(&took), "{took:?}");
+    assert!(stderr.starts_with("stopped: 1 busy connections were cut\n"), "{stderr}");
+    assert!((Duration::from_millis(1_500)..Duration::from_secs(10)).contains(&took), "{took:?}");
+    assert!(!stderr.contains("dropped"), "{stderr}");
     let mut answer = Vec::new();
     hanging.read_to_end(&mut answer).ok();
     assert_eq!(answer, b"");
@@ -227,14 +228,22 @@ fn a_closed_standard_output_is_no_reason_to_stop_serving() {
     let start = parsed(&start);
     let address = start["message"].as_str().unwrap().rsplit_once("http://").unwrap().1.parse().unwrap();
     let process = Process { child, lines: mpsc::channel().1, address, start };
-    for _ in 0..2 {
+    let ask = |path| {
         let mut stream = process.connect();
-        let request = b"GET /api/activities/home HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        stream.write_all(request).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        answer
+    };
+    // A process that another test is starting may hold the pipe for a moment more.
+    let began = Instant::now();
+    while !ask("/health").contains("write_failed") {
+        assert!(began.elapsed() < PATIENCE, "everything is still written");
+        ask("/api/activities/home");
     }
+    ask("/api/activities/home");
     process.signal("TERM");
     let (code, _, stderr) = process.end();
     assert_eq!(code, 0, "{stderr}");

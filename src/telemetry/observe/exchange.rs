@@ -264,6 +264,8 @@ impl Exchange {
                 Notice::Straggler(span) => each(&mut views, |view| view.on_straggler(record, span)),
             }
             audience = self.audience();
+            // What was enlisted meanwhile comes after those who were there.
+            views.append(&mut audience.views);
             audience.views = views;
         }
         audience.busy = false;
