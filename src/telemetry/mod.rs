@@ -12,6 +12,7 @@ mod resource;
 pub mod stack;
 mod subscriber;
 pub mod terminal;
+pub mod xray;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,6 +29,7 @@ use self::delivery::{Books, Notice, Runtime, Tally};
 use self::observe::{EpochIds, ObserveLayer, RecordAll, Settings, SpanCollector};
 use self::otlp::{Otlp, Relay, SetupError, SpanLayer, Surroundings};
 use self::terminal::{Format, Terminal, TerminalLayer};
+use self::xray::{SegmentLayer, XRAY, Xray};
 use crate::config::{Config, LogFormat};
 
 /// Everything that observes, running.
@@ -36,6 +38,7 @@ pub struct Telemetry {
     observe: ObserveLayer,
     provider: SdkTracerProvider,
     otlp: Otlp,
+    xray: Option<Xray>,
     terminal: Terminal,
     dispatch: Dispatch,
     books: Books,
@@ -67,6 +70,7 @@ impl Telemetry {
         let notice: Notice = terminal.notice();
         let around = Surroundings { resource: &resource, runtime: &runtime, books: &books, notice: &notice };
         let otlp = Otlp::start(&config.otlp, around)?;
+        let xray = Xray::start(&config.xray, config.service.version, &runtime, &books, &notice);
 
         let mut limits = SpanLimits::default();
         // OTLP's limits are applied where its spans are drawn; these keep a runaway span within bounds.
@@ -93,7 +97,7 @@ impl Telemetry {
             sampler: config.otlp.sampler.clone(),
             route: stack::matched_route,
         });
-        Ok(Self { observe, provider, otlp, terminal, dispatch, books, _runtime: runtime })
+        Ok(Self { observe, provider, otlp, xray, terminal, dispatch, books, _runtime: runtime })
     }
 
     /// Makes this the process's telemetry: the `tracing` subscriber, OpenTelemetry's tracer provider, the panic
@@ -128,6 +132,10 @@ impl Telemetry {
         self.otlp.layer()
     }
 
+    fn xray_layer(&self) -> Option<SegmentLayer> {
+        self.xray.as_ref().map(Xray::layer)
+    }
+
     fn terminal_layer(&self) -> Option<TerminalLayer> {
         self.terminal.layer()
     }
@@ -148,6 +156,7 @@ impl Telemetry {
     #[must_use]
     pub fn health(&self) -> BTreeMap<&'static str, Health> {
         let mut states: BTreeMap<_, _> = self.otlp.states().into_iter().collect();
+        states.extend(self.xray.as_ref().map(|xray| (XRAY, xray.state())));
         states.insert(TERMINAL, self.terminal.state());
         let tallies = self.books.tallies().into_iter();
         tallies
@@ -160,7 +169,12 @@ impl Telemetry {
     /// Delivers what waits, until `deadline` at most. Call it when the last request is over.
     #[must_use]
     pub async fn shut_down(&self, deadline: Instant) -> Report {
-        self.otlp.shut_down(deadline).await;
+        let xray = async {
+            if let Some(xray) = &self.xray {
+                xray.shut_down(deadline).await;
+            }
+        };
+        tokio::join!(self.otlp.shut_down(deadline), xray);
         // The terminal is the last to go, for it tells what the others have to say.
         self.terminal.shut_down(deadline).await;
         // Nothing of ours waits in the SDK, so there is nothing to fail but a second shutdown.
@@ -187,10 +201,15 @@ pub struct Report(pub BTreeMap<&'static str, Tally>);
 
 impl Report {
     /// Items that were accepted for delivery and neither delivered nor spooled. What the terminal could not
-    /// print is not among them: it is a view for people, and a closed pipe says that there are none.
+    /// print is not among them: it is a view for people, and a closed pipe says that there are none. Nor is what
+    /// X-Ray's daemon did not get: UDP promises nothing.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.0.iter().filter(|(backend, _)| **backend != TERMINAL).map(|(_, tally)| tally.lost()).sum()
+        self.0
+            .iter()
+            .filter(|(backend, _)| ![TERMINAL, XRAY].contains(*backend))
+            .map(|(_, tally)| tally.lost())
+            .sum()
     }
 }
 

@@ -33,6 +33,7 @@ where
             .layer(telemetry.observe_layer())
             // Each backend enlists its view, and steps aside.
             .option_layer(telemetry.otlp_layer())
+            .option_layer(telemetry.xray_layer())
             .option_layer(telemetry.terminal_layer())
             // What the application wants around its handlers.
             .layer(edge),

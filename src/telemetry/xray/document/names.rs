@@ -1,0 +1,77 @@
+//! Names that X-Ray takes.
+
+use unicode_general_category::{GeneralCategory, get_general_category};
+
+/// The most characters of a name.
+const LONGEST: usize = 200;
+/// The most characters of an annotation's key.
+const LONGEST_KEY: usize = 500;
+/// Where nothing legal is left.
+const NAMELESS: &str = "unnamed";
+
+/// A segment's or subsegment's name: letters, numbers and separators of any script, and `_.:/%&#=+-@`; what is
+/// illegal is left out, as X-Ray's SDKs do.
+pub(in super::super) fn legal(name: &str) -> String {
+    let legal: String = name.chars().filter(|c| is_legal(*c)).take(LONGEST).collect();
+    if legal.trim().is_empty() { NAMELESS.to_owned() } else { legal }
+}
+
+fn is_legal(c: char) -> bool {
+    use GeneralCategory::{
+        DecimalNumber, LetterNumber, LineSeparator, LowercaseLetter, ModifierLetter, OtherLetter,
+        OtherNumber, ParagraphSeparator, SpaceSeparator, TitlecaseLetter, UppercaseLetter,
+    };
+    c.is_ascii_alphanumeric()
+        || matches!(c, '_' | '.' | ':' | '/' | '%' | '&' | '#' | '=' | '+' | '-' | '@' | ' ')
+        || (!c.is_ascii()
+            && matches!(
+                get_general_category(c),
+                UppercaseLetter
+                    | LowercaseLetter
+                    | TitlecaseLetter
+                    | ModifierLetter
+                    | OtherLetter
+                    | DecimalNumber
+                    | LetterNumber
+                    | OtherNumber
+                    | SpaceSeparator
+                    | LineSeparator
+                    | ParagraphSeparator
+            ))
+}
+
+/// An annotation's key: ASCII letters, digits and `_`, since a key with anything else is dropped by the service
+/// without a word.
+pub(super) fn annotation_key(key: &str) -> String {
+    let legal = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let key: String = key.chars().map(legal).take(LONGEST_KEY).collect();
+    if key.is_empty() { "_".to_owned() } else { key }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_what_is_legal() {
+        for (raw, expected) in [
+            ("cruddur-backend", "cruddur-backend"),
+            ("GET /a?b=c;d*e!", "GET /ab=cde"),
+            ("für Elise №1 Ⅷ", "für Elise 1 Ⅷ"),
+            ("emoji 🦀", "emoji "),
+            ("e\u{301}", "e"),
+            ("back\\slash\n\u{0}", "backslash"),
+            ("", "unnamed"),
+            ("🦀", "unnamed"),
+        ] {
+            assert_eq!(legal(raw), expected, "{raw:?}");
+        }
+        assert_eq!(legal(&"ü".repeat(300)).chars().count(), 200);
+    }
+
+    #[test]
+    fn annotation_keys_are_words() {
+        assert_eq!(annotation_key("user.handle-ü"), "user_handle__");
+        assert_eq!(annotation_key(""), "_");
+    }
+}

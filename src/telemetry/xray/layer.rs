@@ -1,0 +1,126 @@
+//! X-Ray's part of a request: the decision whether to trace it, which is made once, before the handler.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::HOST;
+use http::{HeaderValue, response};
+use opentelemetry_sdk::trace::SpanData;
+use tower::{Layer, Service};
+
+use super::document::Item;
+use super::naming::Naming;
+use super::sampling::{Asked, Sampler};
+use crate::telemetry::delivery::Queue;
+use crate::telemetry::observe::{Exchange, RequestRecord, Sampled, View, X_AMZN_TRACE_ID, amzn_root};
+
+/// Makes every request that passes and is sampled an X-Ray segment.
+#[derive(Debug, Clone)]
+pub struct SegmentLayer {
+    pub(super) sampler: Sampler,
+    pub(super) naming: Arc<Naming>,
+    pub(super) queue: Queue<Item>,
+}
+
+impl<S> Layer<S> for SegmentLayer {
+    type Service = SegmentService<S>;
+
+    fn layer(&self, inner: S) -> SegmentService<S> {
+        SegmentService { inner, layer: self.clone() }
+    }
+}
+
+/// See [`SegmentLayer`].
+#[derive(Debug, Clone)]
+pub struct SegmentService<S> {
+    inner: S,
+    layer: SegmentLayer,
+}
+
+impl<S, B> Service<http::Request<B>> for SegmentService<S>
+where
+    S: Service<http::Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> S::Future {
+        if let Some(exchange) = request.extensions().get::<Exchange>()
+            && exchange.is_viewed()
+        {
+            exchange.enlist(self.layer.decide(exchange));
+        }
+        self.inner.call(request)
+    }
+}
+
+impl SegmentLayer {
+    /// The caller's decision, else the rules'. It goes out with every call that the request makes.
+    fn decide(&self, exchange: &Exchange) -> SegmentView {
+        let request = exchange.request();
+        let host = request.header(&HOST);
+        let name = self.naming.of(host);
+        let told = exchange.identity().amzn.as_ref().and_then(|header| header.sampled);
+        let (sampled, rule) = match told {
+            Some(Sampled::Yes) => (true, None),
+            Some(Sampled::No) => (false, None),
+            Some(Sampled::Ask) | None => {
+                let asked = Asked {
+                    host,
+                    method: request.method.as_str(),
+                    path: &request.path,
+                    service_name: &name,
+                    service_type: None,
+                };
+                let decision = self.sampler.decide(&asked);
+                (decision.sampled, Some(decision.rule))
+            }
+        };
+        exchange.set_amzn_sampled(sampled);
+        let answer = (told == Some(Sampled::Ask)).then(|| signed(exchange, sampled)).flatten();
+        SegmentView { queue: self.queue.clone(), name: Some(name), sampled, rule, answer }
+    }
+}
+
+/// `Root=…;Sampled=…`, for a caller that asked.
+fn signed(exchange: &Exchange, sampled: bool) -> Option<HeaderValue> {
+    let root = amzn_root(exchange.trace_id());
+    HeaderValue::from_str(&format!("{};Sampled={}", root.to_str().ok()?, u8::from(sampled))).ok()
+}
+
+struct SegmentView {
+    queue: Queue<Item>,
+    name: Option<String>,
+    sampled: bool,
+    rule: Option<Arc<str>>,
+    answer: Option<HeaderValue>,
+}
+
+impl View for SegmentView {
+    fn on_response(&mut self, head: &mut response::Parts) {
+        if let Some(answer) = self.answer.take() {
+            head.headers.insert(X_AMZN_TRACE_ID, answer);
+        }
+    }
+
+    fn on_close(&mut self, record: &Arc<RequestRecord>) {
+        if !self.sampled {
+            return self.queue.ledger().enter(|tally| tally.sample_out(1));
+        }
+        let (record, name) = (Arc::clone(record), self.name.take().unwrap_or_default());
+        self.queue.push(Item::Segment { record, name, rule: self.rule.take() });
+    }
+
+    fn on_straggler(&mut self, _: &Arc<RequestRecord>, span: &SpanData) {
+        if self.sampled {
+            self.queue.push(Item::Straggler(Box::new(span.clone())));
+        } else {
+            self.queue.ledger().enter(|tally| tally.sample_out(1));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! X-Ray: each sampled request as a segment, by datagrams to the daemon.
+//!
+//! [`SegmentLayer`] decides, before the handler, whether a request is traced, by the caller's word or by the rules that
+//! X-Ray serves ([`sampling`]); `document` draws the segment with its subsegments from the finished record; `exporter`
+//! is the wire. The document's ids are the spans' ids, so that X-Ray and OTLP name the same things alike.
+
+mod document;
+mod exporter;
+mod layer;
+mod metadata;
+mod naming;
+pub mod sampling;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::layer::{SegmentLayer, SegmentService};
+
+use self::document::{Constants, Item};
+use self::exporter::Daemon;
+use self::metadata::Known;
+use self::naming::Naming;
+use self::sampling::{Poller, Sampler};
+use super::delivery::{Backoff, Books, Delivery, Limits, Measure, Notice, Policy, Runtime, Status};
+use crate::config;
+
+/// How much may wait while the daemon's name cannot be looked up, by estimate.
+const CAPACITY: Measure = Measure { weight: 16 << 20, items: u64::MAX };
+/// Short bursts: the daemon's socket buffer holds some 200 kB, and what comes at once beyond that is lost there.
+const BATCH: Limits = Limits { items: 32, weight: 1 << 20, linger: Duration::from_millis(5) };
+/// For looking up the daemon's name again.
+const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
+
+/// The name under which the delivery is shown.
+pub(super) const XRAY: &str = "xray";
+
+/// The running backend.
+#[derive(Debug)]
+pub(super) struct Xray {
+    delivery: Delivery<Item>,
+    poller: Poller,
+    layer: SegmentLayer,
+}
+
+impl Xray {
+    /// Starts it, if there is a daemon to send to.
+    pub(super) fn start(
+        config: &config::Xray,
+        version: &str,
+        runtime: &Runtime,
+        books: &Books,
+        notice: &Notice,
+    ) -> Option<Self> {
+        let daemon = config.daemon.clone()?;
+        let constants = Constants { version: version.to_owned(), log_group: None };
+        let known = Known::default();
+        runtime.spawn(known.clone().find_out(metadata::Sources::default()));
+
+        let sampler = Sampler::for_service(&config.name, config.local_rules.clone());
+        let poller = Poller::start(sampler.clone(), daemon.tcp, runtime, notice.clone());
+        let status = Status::new(format!("the X-Ray daemon at {}", daemon.udp), notice.clone());
+        let policy = Policy { batch: BATCH, capacity: CAPACITY, in_flight: 1, backoff: BACKOFF };
+        let sink = Daemon::new(daemon.udp, constants, known);
+        let delivery = Delivery::start(sink, policy, status, books.open(XRAY), runtime);
+        let naming = Arc::new(Naming::new(&config.name, config.pattern.clone()));
+        let layer = SegmentLayer { sampler, naming, queue: delivery.queue().clone() };
+        Some(Self { delivery, poller, layer })
+    }
+
+    pub(super) fn layer(&self) -> SegmentLayer {
+        self.layer.clone()
+    }
+
+    /// How it is doing: where segments go, and by which rules they are sampled.
+    pub(super) fn state(&self) -> String {
+        format!("{}; {}", self.delivery.status().sentence(), self.poller.state())
+    }
+
+    /// Sends what waits.
+    pub(super) async fn shut_down(&self, deadline: tokio::time::Instant) {
+        self.delivery.shut_down(deadline).await;
+    }
+}
