@@ -11,6 +11,8 @@ use prost::Message as _;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity, Url};
 use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{Export, answer, chain};
 use crate::config::{Destination, Protocol};
@@ -88,7 +90,20 @@ impl Http {
 fn decode<E: Export>(headers: &HeaderMap, body: &[u8]) -> Option<E::Response> {
     let json =
         headers.get(CONTENT_TYPE).is_some_and(|encoding| encoding.as_bytes().starts_with(JSON.as_bytes()));
-    if json { serde_json::from_slice(body).ok() } else { E::Response::decode(body).ok() }
+    if json { from_json(body) } else { E::Response::decode(body).ok() }
+}
+
+/// Protobuf's JSON has 64-bit numbers as strings, which the types of the responses do not read.
+fn from_json<R: DeserializeOwned>(body: &[u8]) -> Option<R> {
+    let mut response: Value = serde_json::from_slice(body).ok()?;
+    if let Some(Value::Object(partial)) = response.get_mut("partialSuccess") {
+        for (_, rejected) in partial.iter_mut().filter(|(key, _)| key.starts_with("rejected")) {
+            if let Some(number) = rejected.as_str().and_then(|text| text.parse::<i64>().ok()) {
+                *rejected = number.into();
+            }
+        }
+    }
+    serde_json::from_value(response).ok()
 }
 
 /// There was no answer.
