@@ -74,11 +74,12 @@ impl Grpc {
     }
 
     fn refused(&self, status: &Status) -> SendError {
-        let message = match std::error::Error::source(status) {
-            Some(source) => format!("{}: {}", status.message(), chain(source)),
-            None => status.message().to_owned(),
+        let Some(source) = std::error::Error::source(status) else {
+            let after = retry_info(status.details());
+            return answer::grpc(status.code(), status.message(), after, self.honeycomb);
         };
-        answer::grpc(status.code(), &message, retry_info(status.details()), self.honeycomb)
+        // Only what happened on the way has a source: there was no answer, whatever code was made up for it.
+        SendError::Retry { after: None, cause: format!("{}: {}", status.message(), chain(source)).into() }
     }
 }
 
