@@ -79,7 +79,10 @@ impl Otlp {
         let mut relay = None;
         if let Some(destination) = &config.traces {
             let (resource, limits) = (proto_resource(around.resource), config.limits);
-            let sink = SpanSink { wire: Wire::new(destination)?, resource, limits };
+            // Two variables limit an export; it must keep within both.
+            let timeout = config.batch.export_timeout.unwrap_or(Duration::MAX).min(destination.timeout);
+            let wire = Wire::new(&Destination { timeout, ..destination.clone() })?;
+            let sink = SpanSink { wire, resource, limits };
             spans = Some(deliver(SPANS, sink, destination, &config.batch, around));
             if config.relay {
                 let sink = Forward { wire: Wire::new(destination)? };
