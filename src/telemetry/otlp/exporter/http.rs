@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Export, answer, chain};
+use super::{Export, answer, chain, unanswered};
 use crate::config::{Destination, Protocol};
 use crate::telemetry::delivery::{BoxError, SendError};
 
@@ -49,7 +49,7 @@ impl Http {
             // A redirected POST would be sent as a GET, or somewhere that the key is not meant for.
             .redirect(Policy::none());
         if let Some(ca) = &destination.tls.ca {
-            client = client.tls_certs_merge(Certificate::from_pem_bundle(ca)?);
+            client = client.tls_certs_only(Certificate::from_pem_bundle(ca)?);
         }
         if let Some((certificate, key)) = &destination.tls.identity {
             let pem = [certificate, b"\n".as_slice(), key.expose_secret().as_bytes()].concat();
@@ -63,7 +63,7 @@ impl Http {
         let body =
             self.encode(request).map_err(|cause| SendError::Reject { reason: "not_encodable", cause })?;
         let sent = self.client.post(self.url.clone()).body(body).send().await;
-        let response = sent.map_err(|error| lost_on_the_way(&error))?;
+        let response = sent.map_err(|error| unanswered(chain(&error)))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await;
         if status.is_success() {
@@ -104,9 +104,4 @@ fn from_json<R: DeserializeOwned>(body: &[u8]) -> Option<R> {
         }
     }
     serde_json::from_value(response).ok()
-}
-
-/// There was no answer.
-fn lost_on_the_way(error: &reqwest::Error) -> SendError {
-    SendError::Retry { after: None, cause: chain(error).into() }
 }
