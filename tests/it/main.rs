@@ -5,6 +5,8 @@
     reason = "clippy.toml allows it in tests, but sees only their functions, not their helpers"
 )]
 
+mod authority;
+mod caller;
 mod cli;
 mod contract;
 mod cors;
@@ -12,6 +14,10 @@ mod errors;
 mod feed;
 mod harness;
 mod observed;
+mod otlp;
+mod otlp_binary;
 mod outcomes;
+mod process;
 mod readme;
 mod spans;
+mod stand_in;
