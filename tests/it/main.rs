@@ -17,6 +17,7 @@ mod observed;
 mod otlp;
 mod otlp_binary;
 mod outcomes;
+mod peers;
 mod process;
 mod readme;
 mod spans;
