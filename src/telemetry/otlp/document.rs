@@ -88,10 +88,14 @@ impl Scopes {
 fn server_span(record: &RequestRecord, limits: &SpanLimits) -> trace::Span {
     let identity = record.identity();
     let (attributes, dropped_attributes_count) = attributes(&conventions::server_attributes(record), limits);
-    let root_events = record.events.iter().filter(|event| is_of_root(event, record));
-    let mut all: Vec<_> = root_events.map(|event| log_event(event, limits)).collect();
-    all.extend(conventions::exception(record).map(|exception| exception_event(record, exception, limits)));
-    let (events, dropped) = bounded(all.into_iter(), limits.events);
+    let exception =
+        conventions::exception(record).map(|exception| exception_event(record, exception, limits));
+    // Why a request failed goes before what it had to say until then.
+    let (exception, dropped_exceptions) = bounded(exception.into_iter(), limits.events);
+    let logged = record.events.iter().filter(|event| is_of_root(event, record));
+    let room = limits.events - exception.len();
+    let (mut events, dropped_events) = bounded(logged.map(|event| log_event(event, limits)), room);
+    events.extend(exception);
     trace::Span {
         trace_id: identity.trace_id.to_bytes().to_vec(),
         span_id: identity.span_id.to_bytes().to_vec(),
@@ -105,7 +109,7 @@ fn server_span(record: &RequestRecord, limits: &SpanLimits) -> trace::Span {
         attributes,
         dropped_attributes_count,
         events,
-        dropped_events_count: dropped + record.dropped_events,
+        dropped_events_count: dropped_events + dropped_exceptions + record.dropped_events,
         links: Vec::new(),
         dropped_links_count: 0,
         status: Some(status(&conventions::server_span_status(record))),

@@ -80,9 +80,11 @@ impl Otlp {
         let mut relay = None;
         if let Some(destination) = &config.traces {
             let (resource, limits) = (proto_resource(around.resource), config.limits);
-            let bounded = bounded(destination, config.batch.export_timeout);
-            let sink = SpanSink { wire: Wire::new(&bounded)?, resource, limits };
-            spans = Some(deliver(SPANS, sink, &bounded, &config.batch, around));
+            // Two variables limit an export; it must keep within both.
+            let timeout = config.batch.export_timeout.unwrap_or(Duration::MAX).min(destination.timeout);
+            let wire = Wire::new(&Destination { timeout, ..destination.clone() })?;
+            let sink = SpanSink { wire, resource, limits };
+            spans = Some(deliver(SPANS, sink, destination, &config.batch, around));
             if config.relay {
                 let sink = Forward { wire: Wire::new(destination)? };
                 relay = Some(deliver::<Forward>(RELAY, sink, destination, &Batch::default(), around));
@@ -150,13 +152,6 @@ async fn drain<T: Send + Sync + 'static>(delivery: Option<&Delivery<T>>, deadlin
     if let Some(delivery) = delivery {
         delivery.shut_down(deadline).await;
     }
-}
-
-/// The destination, with the shorter of its own timeout and the one that batches of spans are given.
-fn bounded(destination: &Destination, export_timeout: Option<Duration>) -> Destination {
-    let mut bounded = destination.clone();
-    bounded.timeout = export_timeout.map_or(bounded.timeout, |timeout| bounded.timeout.min(timeout));
-    bounded
 }
 
 fn deliver<S: Sink>(

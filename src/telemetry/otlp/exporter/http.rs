@@ -11,8 +11,10 @@ use prost::Message as _;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity, Url};
 use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::{Export, answer, chain};
+use super::{Export, answer, chain, unanswered};
 use crate::config::{Destination, Protocol};
 use crate::telemetry::delivery::{BoxError, SendError};
 
@@ -47,7 +49,7 @@ impl Http {
             // A redirected POST would be sent as a GET, or somewhere that the key is not meant for.
             .redirect(Policy::none());
         if let Some(ca) = &destination.tls.ca {
-            client = client.tls_certs_merge(Certificate::from_pem_bundle(ca)?);
+            client = client.tls_certs_only(Certificate::from_pem_bundle(ca)?);
         }
         if let Some((certificate, key)) = &destination.tls.identity {
             let pem = [certificate, b"\n".as_slice(), key.expose_secret().as_bytes()].concat();
@@ -61,7 +63,7 @@ impl Http {
         let body =
             self.encode(request).map_err(|cause| SendError::Reject { reason: "not_encodable", cause })?;
         let sent = self.client.post(self.url.clone()).body(body).send().await;
-        let response = sent.map_err(|error| lost_on_the_way(&error))?;
+        let response = sent.map_err(|error| unanswered(chain(&error)))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await;
         if status.is_success() {
@@ -88,10 +90,18 @@ impl Http {
 fn decode<E: Export>(headers: &HeaderMap, body: &[u8]) -> Option<E::Response> {
     let json =
         headers.get(CONTENT_TYPE).is_some_and(|encoding| encoding.as_bytes().starts_with(JSON.as_bytes()));
-    if json { serde_json::from_slice(body).ok() } else { E::Response::decode(body).ok() }
+    if json { from_json(body) } else { E::Response::decode(body).ok() }
 }
 
-/// There was no answer.
-fn lost_on_the_way(error: &reqwest::Error) -> SendError {
-    SendError::Retry { after: None, cause: chain(error).into() }
+/// Protobuf's JSON has 64-bit numbers as strings, which the types of the responses do not read.
+fn from_json<R: DeserializeOwned>(body: &[u8]) -> Option<R> {
+    let mut response: Value = serde_json::from_slice(body).ok()?;
+    if let Some(Value::Object(partial)) = response.get_mut("partialSuccess") {
+        for (_, rejected) in partial.iter_mut().filter(|(key, _)| key.starts_with("rejected")) {
+            if let Some(number) = rejected.as_str().and_then(|text| text.parse::<i64>().ok()) {
+                *rejected = number.into();
+            }
+        }
+    }
+    serde_json::from_value(response).ok()
 }

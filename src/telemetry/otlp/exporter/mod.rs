@@ -82,6 +82,14 @@ impl Wire {
     }
 }
 
+/// There was no answer: what happened on the way, and what to do about it where that is known.
+fn unanswered(what: String) -> SendError {
+    const DISTRUST: &str = "invalid peer certificate";
+    let hint = "; OTEL_EXPORTER_OTLP_CERTIFICATE names the certificates to trust instead of the system's";
+    let hint = if what.contains(DISTRUST) { hint } else { "" };
+    SendError::Retry { after: None, cause: (what + hint).into() }
+}
+
 /// An error and its sources on one line: the outermost alone rarely says what happened.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
