@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::telemetry::delivery::Ledger;
+use crate::telemetry::delivery::UNDELIVERED;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -229,7 +230,7 @@ async fn a_destination_that_hangs_does_not_outlast_the_deadline() {
     bench.push(1..=6);
     let (_, _, _never) = bench.asked().await;
     let (tally, took) = bench.shut_down(Duration::from_secs(2)).await;
-    assert_eq!((tally.dropped[SHUT_DOWN], took), (6, Duration::from_secs(2)));
+    assert_eq!((tally.dropped[UNDELIVERED], took), (6, Duration::from_secs(2)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -239,7 +240,7 @@ async fn a_wait_beyond_the_deadline_is_not_waited_for() {
     bench.answer(retry(Some(Duration::from_secs(60)))).await;
     sleep(MS).await;
     let (tally, took) = bench.shut_down(Duration::from_secs(10)).await;
-    assert_eq!((tally.dropped[SHUT_DOWN], took), (1, Duration::ZERO));
+    assert_eq!((tally.dropped[UNDELIVERED], took), (1, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
