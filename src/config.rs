@@ -99,15 +99,12 @@ impl Config {
         let mut reader = Reader::new(environment);
         let resource = otlp::resource(&mut reader);
         let service = Service::read(&mut reader, &resource);
+        let http = Http::read(&mut reader, &service);
+        let log = Log::read(&mut reader);
+        let observe = Observe::read(&mut reader);
         let honeycomb = Honeycomb::read(&mut reader);
-        let config = Self {
-            http: Http::read(&mut reader, &service),
-            log: Log::read(&mut reader),
-            observe: Observe::read(&mut reader),
-            otlp: Otlp::read(&mut reader, &honeycomb, resource),
-            honeycomb,
-            service,
-        };
+        let otlp = Otlp::read(&mut reader, &honeycomb, resource);
+        let config = Self { service, http, log, observe, honeycomb, otlp };
         traps::set_in_vain(&mut reader);
         (config, reader.finish())
     }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::{get, post};
 use http::HeaderValue;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -41,13 +40,13 @@ pub fn app(config: &Config, routes: Router, telemetry: &Arc<Telemetry>) -> Route
         // Bounds path, headers and body.
         .layer(LimitsLayer);
     let health = Router::new()
-        .route("/health", get(health::report))
+        .route("/health", api::get(health::report))
         .method_not_allowed_fallback(api::method_not_allowed)
         .with_state(health::State::new(config, telemetry));
     let mut routes = routes.merge(health);
     if let Some(relay) = telemetry.relay() {
         let relayed = Router::new()
-            .route(RELAY_PATH, post(relay::take))
+            .route(RELAY_PATH, api::post(relay::take))
             .method_not_allowed_fallback(api::method_not_allowed)
             .with_state(relay);
         routes = routes.merge(relayed);
@@ -66,10 +65,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// HTTP/2's limit on a request's headers; our own answer, at 64 KiB, comes first.
 const MAX_HEADER_LIST: u32 = 96 * 1024;
 
+/// The most of the time given for the end that is kept for delivering what the requests leave behind.
+const MAX_RESERVE: Duration = Duration::from_secs(2);
+
+/// How long connections may take to finish within `grace`: a quarter of it is not theirs. Were they cut at the very
+/// deadline, their own records would come too late to be delivered.
+fn drain_time(grace: Duration) -> Duration {
+    grace.saturating_sub((grace / 4).min(MAX_RESERVE))
+}
+
 /// What became of the connections when the server stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that were still busy at the deadline and were cut.
+    /// Connections that were still busy when their time was up and were cut.
     pub cut: usize,
     /// When everything must be over.
     pub deadline: Instant,
@@ -79,12 +87,13 @@ impl fmt::Display for Drained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.cut {
             0 => write!(f, "every request was finished"),
-            cut => write!(f, "{cut} busy connections were cut at the deadline"),
+            cut => write!(f, "{cut} busy connections were cut"),
         }
     }
 }
 
-/// Serves `app` on `listener` until `shutdown` is ready, then finishes what is in flight, for `grace` at most.
+/// Serves `app` on `listener` until `shutdown` is ready, then finishes what is in flight, for most of `grace`: the
+/// rest, until [`Drained::deadline`], is for delivering telemetry.
 ///
 /// When it returns, no request is being served any more: those that did not finish in time have been cancelled.
 pub async fn run(
@@ -109,7 +118,7 @@ pub async fn run(
         }
     }
     drop(listener);
-    connections.drain(Instant::now() + grace).await
+    connections.drain(grace).await
 }
 
 /// The connections being served: none is detached, all are told when to stop and waited for.
@@ -155,11 +164,13 @@ impl Connections {
         self.tasks.spawn(self.cut.clone().run_until_cancelled_owned(connection));
     }
 
-    async fn drain(self, deadline: Instant) -> Drained {
+    async fn drain(self, grace: Duration) -> Drained {
+        let now = Instant::now();
+        let deadline = now + grace;
         self.draining.cancel();
         self.tasks.close();
         let mut cut = 0;
-        if timeout_at(deadline, self.tasks.wait()).await.is_err() {
+        if timeout_at(now + drain_time(grace), self.tasks.wait()).await.is_err() {
             cut = self.tasks.len();
             self.cut.cancel();
             self.tasks.wait().await;
@@ -181,5 +192,17 @@ where
 {
     fn execute(&self, task: F) {
         self.tasks.spawn(self.cut.clone().run_until_cancelled_owned(task));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_time_for_the_end_is_kept_for_delivery() {
+        for (grace, drain) in [(0, 0), (200, 150), (8_000, 6_000), (10_000, 8_000), (60_000, 58_000)] {
+            assert_eq!(drain_time(Duration::from_millis(grace)), Duration::from_millis(drain));
+        }
     }
 }

@@ -68,13 +68,17 @@ pub fn routes<S: Store>(store: Arc<S>, options: &Options) -> Router {
     routes.method_not_allowed_fallback(method_not_allowed).fallback(not_found).with_state(store)
 }
 
-/// `handler` on GET, and so on HEAD.
-fn get<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(handler: H) -> MethodRouter<S> {
+/// `handler` on GET, and so on HEAD, and OPTIONS as every route has it.
+pub(crate) fn get<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(
+    handler: H,
+) -> MethodRouter<S> {
     routing::get(handler).options(options)
 }
 
 /// `handler` on POST.
-fn post<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(handler: H) -> MethodRouter<S> {
+pub(crate) fn post<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(
+    handler: H,
+) -> MethodRouter<S> {
     routing::post(handler).options(options)
 }
 

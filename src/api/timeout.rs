@@ -103,3 +103,26 @@ fn too_late(limit: Duration) -> Response {
     response.extensions_mut().insert(Fault::capture(&RequestTimeout(limit)));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::pending;
+
+    use axum::body::Body;
+    use tokio::time::Instant;
+    use tower::{ServiceExt as _, service_fn};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_comes_when_the_time_is_up_and_not_before() {
+        let start = Instant::now();
+        let hangs = service_fn(|_: Request<Body>| pending::<Result<Response, Infallible>>());
+        let service = TimeoutLayer::new(Duration::from_secs(30)).layer(hangs);
+        let Ok(response) = service.oneshot(Request::new(Body::empty())).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(30));
+        assert_eq!(response.status(), http::StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.extensions().get::<Fault>().is_some());
+    }
+}

@@ -30,8 +30,8 @@ use opentelemetry_sdk::trace::Sampler;
 
 pub use self::batch::Batch;
 use self::choice::Choice;
+use self::destination::Absent;
 pub use self::destination::Destination;
-use self::destination::Found;
 use self::exporters::{Exporters, ForMetrics, ForTraces};
 pub use self::limits::SpanLimits;
 pub use self::metrics::Temporality;
@@ -40,7 +40,6 @@ pub use self::rows::Protocol;
 pub use self::tls::Tls;
 use super::honeycomb::{self, Honeycomb};
 use super::reader::{Given, Reader, Source};
-use super::shown::Shown as _;
 use super::variable::variables;
 use super::{Variable, parse};
 
@@ -96,6 +95,9 @@ pub struct Otlp {
     pub relay: bool,
 }
 
+/// A destination, or why there is none.
+type Found = Result<Destination, Absent>;
+
 /// The attributes of the resource, before anything is made of them: the service's name may be among them.
 pub(super) fn resource(reader: &mut Reader<'_>) -> Given<Attributes> {
     reader.given(&OTEL_RESOURCE_ATTRIBUTES)
@@ -118,23 +120,22 @@ impl Otlp {
         let traces = if enabled && traces_wanted {
             destination::TRACES.find(reader, of_traces, generic.clone(), account)
         } else {
-            Found::Unwanted
+            Err(Absent::Unwanted)
         };
         let metrics = if enabled && for_metrics.contains(&ForMetrics::Otlp) {
             destination::METRICS.find(reader, of_metrics, generic, account)
         } else {
-            Found::Unwanted
+            Err(Absent::Unwanted)
         };
         vain(reader, &traces, &metrics);
         unsent_key(reader, account, &traces, &metrics);
-        let (faulty, traces) = (matches!(traces, Found::Refused), traces.destination());
-        if relay && traces.is_none() && !faulty {
+        if relay && matches!(traces, Err(Absent::Nowhere | Absent::Unwanted)) {
             reader.warn(OTLP_RELAY.variable.name, "on has no effect: traces are not exported by OTLP");
         }
         Self {
-            console: for_traces.contains(&ForTraces::Console) || (traces_wanted && traces.is_none()),
-            traces,
-            metrics: metrics.destination(),
+            console: for_traces.contains(&ForTraces::Console) || (traces_wanted && traces.is_err()),
+            traces: traces.ok(),
+            metrics: metrics.ok(),
             sampler: sampler::read(reader),
             limits: SpanLimits::read(reader),
             batch: Batch::read(reader),
@@ -148,34 +149,42 @@ impl Otlp {
 
 /// Warns of what is set for signals that have no endpoint. Nobody is warned who has switched a signal off.
 fn vain(reader: &mut Reader<'_>, traces: &Found, metrics: &Found) {
-    const MESSAGE: &str = "has no effect without OTEL_EXPORTER_OTLP_ENDPOINT or HONEYCOMB_API_KEY";
+    const WITHOUT: &str = "has no effect without OTEL_EXPORTER_OTLP_ENDPOINT or HONEYCOMB_API_KEY";
+    let nowhere = |found: &Found| matches!(found, Err(Absent::Nowhere));
+    let idle = |found: &Found| matches!(found, Err(Absent::Nowhere | Absent::Unwanted));
     let mut variables = Vec::new();
-    if traces.is_nowhere() {
-        variables.push(OTEL_TRACES_EXPORTER.variable);
-        variables.extend(destination::TRACES.variables());
+    if nowhere(traces) {
+        variables.extend_from_slice(TRACES);
     }
-    if metrics.is_nowhere() {
-        variables.push(OTEL_METRICS_EXPORTER.variable);
-        variables.extend(destination::METRICS.variables());
+    if nowhere(metrics) {
+        variables.extend_from_slice(METRICS);
         variables.push(metrics::TEMPORALITY);
     }
-    let idle = |found: &Found| matches!(found, Found::Nowhere | Found::Unwanted);
     if !variables.is_empty() && idle(traces) && idle(metrics) {
-        variables.extend(rows::GENERIC.variables());
+        variables.extend_from_slice(GENERIC);
     }
     for variable in variables {
         if reader.is_set(variable.name) {
-            reader.warn(variable.name, MESSAGE);
+            reader.warn(variable.name, WITHOUT);
+        }
+    }
+    for (found, row) in [(traces, OTEL_TRACES_EXPORTER.variable), (metrics, OTEL_METRICS_EXPORTER.variable)] {
+        let text = reader.environment().get(row.name).ok().flatten();
+        if nowhere(found) && text.is_some_and(|text| text.to_ascii_lowercase().contains("otlp")) {
+            reader.warn(row.name, format_args!("otlp {WITHOUT}"));
         }
     }
 }
 
 /// Warns of a key that nobody gets.
 fn unsent_key(reader: &mut Reader<'_>, account: &Honeycomb, traces: &Found, metrics: &Found) {
-    let elsewhere = |found: &Found| matches!(found, Found::Destination(to) if !to.honeycomb);
-    let unwanted = |found: &Found| matches!(found, Found::Unwanted);
-    let both = (elsewhere(traces) || unwanted(traces)) && (elsewhere(metrics) || unwanted(metrics));
-    if account.api_key.is_some() && both && !(unwanted(traces) && unwanted(metrics)) {
+    let found = [traces, metrics];
+    let somewhere = found.iter().any(|found| found.is_ok());
+    let elsewhere = found.iter().all(|found| match found {
+        Ok(destination) => !destination.honeycomb,
+        Err(absent) => *absent == Absent::Unwanted,
+    });
+    if account.api_key.is_some() && somewhere && elsewhere {
         reader.warn(honeycomb::KEY, "has no effect: the OTLP endpoint is not one of Honeycomb's");
     }
 }

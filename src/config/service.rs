@@ -51,9 +51,9 @@ impl Service {
 fn name(reader: &mut Reader<'_>, resource: &Given<Attributes>) -> String {
     let own = reader.given(&OTEL_SERVICE_NAME);
     let attribute = match resource {
-        Given::Value(attributes, name) => attributes
-            .service_name()
-            .map_or(Given::Nothing, |service| Given::Value(service.to_owned(), *name)),
+        Given::Value(attributes, name) => {
+            attributes.service_name().map_or(Given::Nothing, |service| Given::Value(service.to_owned(), name))
+        }
         Given::Nothing => Given::Nothing,
         Given::Refused => Given::Refused,
     };

@@ -8,43 +8,36 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message as _;
 
 use crate::api::{Error, Result, read_body};
-use crate::telemetry::otlp::Relay;
+use crate::telemetry::otlp::{Encoding, Relay};
 
 /// The longest body, in bytes, before and after decompression. A browser's batch of 512 spans has half of it.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// In which of OTLP's two forms a request came, and so its answer goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Protobuf,
-    Json,
-}
-
 /// Takes a request to forward it. The answer says that it has been taken; whether it arrives is in the ledger.
 pub(super) async fn take(State(relay): State<Relay>, request: Request) -> Result<Response> {
-    let form = form(request.headers())?;
+    let encoding = encoding(request.headers())?;
     let gzipped = is_gzipped(request.headers())?;
     let mut body = read_body(request, MAX_BODY).await?;
     if gzipped {
         body = gunzip(&body)?;
     }
-    relay.push(parse(form, &body)?);
-    let (content_type, empty) = match form {
-        Form::Protobuf => ("application/x-protobuf", ""),
-        Form::Json => ("application/json", "{}"),
+    relay
+        .push(encoding, &body)
+        .map_err(|error| Error::bad_request(format!("The body is not an OTLP trace request: {error}.")))?;
+    let (content_type, empty) = match encoding {
+        Encoding::Protobuf => ("application/x-protobuf", ""),
+        Encoding::Json => ("application/json", "{}"),
     };
     Ok(([(CONTENT_TYPE, content_type)], empty).into_response())
 }
 
-fn form(headers: &HeaderMap) -> Result<Form> {
+fn encoding(headers: &HeaderMap) -> Result<Encoding> {
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "application/x-protobuf" | "application/protobuf" => Ok(Form::Protobuf),
-        "application/json" => Ok(Form::Json),
+        "application/x-protobuf" | "application/protobuf" => Ok(Encoding::Protobuf),
+        "application/json" => Ok(Encoding::Json),
         _ => Err(Error::unsupported_media_type(
             "OTLP is application/x-protobuf or application/json; the content-type says otherwise.",
         )),
@@ -70,14 +63,5 @@ fn gunzip(body: &[u8]) -> Result<Bytes> {
         }
         Ok(_) => Ok(plain.into()),
         Err(_) => Err(Error::bad_request("The body is not gzip, although content-encoding says so.")),
-    }
-}
-
-fn parse(form: Form, body: &[u8]) -> Result<ExportTraceServiceRequest> {
-    match form {
-        Form::Protobuf => ExportTraceServiceRequest::decode(body)
-            .map_err(|error| Error::bad_request(format!("The body is not an OTLP trace request: {error}."))),
-        Form::Json => serde_json::from_slice(body)
-            .map_err(|error| Error::bad_request(format!("The body is not an OTLP trace request: {error}."))),
     }
 }

@@ -17,7 +17,7 @@ use reqwest::{Request, Response, Url};
 
 use super::Telemetry;
 use super::observe::{
-    AmznTraceId, BAGGAGE, Exchange, Propagator, Sampled, TRACEPARENT, TRACESTATE, X_AMZN_TRACE_ID, redact,
+    AmznTraceId, BAGGAGE, Exchange, Propagator, TRACEPARENT, TRACESTATE, X_AMZN_TRACE_ID, redact,
     trace_parent,
 };
 
@@ -100,12 +100,10 @@ impl Client {
                 Propagator::Amzn => {
                     let mut value = format!("Root={};Parent={}", AmznTraceId(ids.trace_id()), ids.span_id());
                     let exchange = context.get::<Exchange>();
-                    let incoming = exchange.and_then(|exchange| exchange.identity().amzn.as_ref());
-                    match incoming.and_then(|incoming| incoming.sampled) {
-                        Some(Sampled::Yes) => value.push_str(";Sampled=1"),
-                        Some(Sampled::No) => value.push_str(";Sampled=0"),
-                        Some(Sampled::Ask) | None => {}
+                    if let Some(sampled) = exchange.and_then(Exchange::amzn_sampled) {
+                        value.push_str(if sampled { ";Sampled=1" } else { ";Sampled=0" });
                     }
+                    let incoming = exchange.and_then(|exchange| exchange.identity().amzn.as_ref());
                     for (key, extra) in incoming.map_or(&[][..], |incoming| &incoming.extra) {
                         value.extend([";", key, "=", extra]);
                     }
@@ -187,7 +185,9 @@ fn answered(response: Response, mut span: Span) -> Response {
     if let Ok(carrier) = http::Response::builder().url(url).body(()) {
         head.extensions.extend(carrier.into_parts().0.extensions);
     }
-    let body = SpannedBody { inner: body, span: Some(span) };
+    // Nobody polls a body that is over before it begins.
+    let span = if body.is_end_stream() { None } else { Some(span) };
+    let body = SpannedBody { inner: body, span };
     http::Response::from_parts(head, reqwest::Body::wrap(body)).into()
 }
 

@@ -54,6 +54,11 @@ fn check_prints_settings_in_columns() {
     assert_eq!(row("OTEL_SERVICE_NAME"), ["axum", "HONEYCOMB_SERVICE_NAME"]);
     assert_eq!(row("TEST_ROUTES"), ["off", "APP_ENV"]);
     assert_eq!(row("HONEYCOMB_API_KEY"), ["****", "environment"]);
+    let endpoint = row("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+    assert_eq!(endpoint, ["https://api.honeycomb.io/v1/traces", "HONEYCOMB_API_KEY"]);
+    assert_eq!(row("OTEL_EXPORTER_OTLP_METRICS_HEADERS"), ["x-honeycomb-team", "HONEYCOMB_API_KEY"]);
+    assert_eq!(row("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), ["http/protobuf", "default"]);
+    assert_eq!(row("OTEL_TRACES_SAMPLER"), ["parentbased_always_on", "default"]);
     assert_eq!(row("REQUEST_TIMEOUT"), ["30s", "default"]);
     let last_column = |line: &str| line.rfind("  ");
     assert!(out.lines().all(|line| last_column(line) == out.lines().next().and_then(last_column)), "{out}");

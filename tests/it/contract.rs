@@ -366,3 +366,37 @@ async fn head_is_get_without_the_body() {
     }
     assert_eq!(app.send("HEAD", "/api/activities/home", &[], b"").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn client_sees_how_the_backends_do() {
+    let app = TestApp::start().await;
+    app.get("/api/activities/home").await.ok();
+    let mut health = app.get("/health").await.ok();
+    assert!(health["uptime_seconds"].take().is_u64());
+    let terminal = health["backends"]["terminal"]["items"].take();
+    let item = |name: &str| terminal[name].as_u64().unwrap();
+    // The ledger's names, and its one equation.
+    let known: u64 = ["delivered", "sampled_out", "suppressed", "queued", "spooled"].map(item).iter().sum();
+    let dropped: u64 = terminal["dropped"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    assert_eq!(item("created"), known + dropped, "{terminal}");
+    assert!(item("created") > 0, "{terminal}");
+    assert_eq!(
+        health,
+        json!({
+            "service": "cruddur-backend", "version": env!("CARGO_PKG_VERSION"), "environment": "development",
+            "uptime_seconds": null,
+            "backends": {"terminal": {"state": "writing to standard output", "items": null}},
+        })
+    );
+}
+
+#[tokio::test]
+async fn client_sees_its_own_trace_in_the_answer() {
+    let app = TestApp::start().await;
+    let headers = [("traceparent", "00-4efaaf4d1e8720b39541901950019ee5-53995c3f42cd8ad8-01")];
+    for (path, status) in [("/api/activities/home", 200), ("/nowhere", 404), ("/test/panic", 500)] {
+        // The harness holds every answer to it that headers and body name the same trace.
+        let answer = app.send("GET", path, &headers, b"").await;
+        assert_eq!((answer.status.as_u16(), answer.trace_id()), (status, "4efaaf4d1e8720b39541901950019ee5"));
+    }
+}

@@ -1,29 +1,23 @@
-//! The service on a real socket, and a client that hides nothing of what comes back.
+//! The service as the binary serves it, on a real socket, and a client that hides nothing of what comes back.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Router;
 use cruddur::activities::{MemoryStore, Store};
-use cruddur::api::{self, CorsLayer, LimitsLayer, Options, Origins, TimeoutLayer};
+use cruddur::api::{self, Options};
+use cruddur::telemetry::observe::RequestRecord;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tower::ServiceBuilder;
+
+use crate::observed::{Observed, config};
 
 pub(crate) const FRONTEND: &str = "http://localhost:3000";
 pub(crate) const BACKEND: &str = "http://localhost:4567";
 
-/// How a test wants its service.
+/// How a test wants its service: the store, and the variables that are set.
 pub(crate) struct Setup<S> {
-    pub(crate) store: Arc<S>,
-    pub(crate) origins: Origins,
-    pub(crate) test_routes: bool,
-    pub(crate) timeout: Duration,
+    store: Arc<S>,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for Setup<MemoryStore> {
@@ -34,37 +28,32 @@ impl Default for Setup<MemoryStore> {
 
 impl<S: Store> Setup<S> {
     pub(crate) fn with_store(store: S) -> Self {
-        let origins = [FRONTEND, BACKEND].map(HeaderValue::from_static);
-        let origins = Origins::List(Vec::from(origins));
-        Self { store: Arc::new(store), origins, test_routes: true, timeout: Duration::from_secs(30) }
+        Self { store: Arc::new(store), variables: Vec::new() }
     }
 
-    pub(crate) fn router(self) -> Router {
-        let layers = ServiceBuilder::new()
-            .layer(CorsLayer::new(self.origins))
-            .layer(TimeoutLayer::new(self.timeout))
-            .layer(LimitsLayer);
-        api::routes(self.store, &Options { test_routes: self.test_routes }).layer(layers)
+    pub(crate) fn set(mut self, name: &'static str, value: &'static str) -> Self {
+        self.variables.push((name, value));
+        self
     }
 
     pub(crate) async fn start(self) -> TestApp {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(axum::serve(listener, self.router()).into_future());
-        TestApp { address, _tasks: tasks }
+        let test_routes = config(&self.variables).http.test_routes;
+        let routes = api::routes(self.store, &Options { test_routes });
+        TestApp(Observed::start(routes, &self.variables).await)
     }
 }
 
-/// A running service; it ends when this is dropped.
-pub(crate) struct TestApp {
-    address: SocketAddr,
-    _tasks: JoinSet<std::io::Result<()>>,
-}
+/// The running service, as its clients see it.
+pub(crate) struct TestApp(Observed);
 
 impl TestApp {
     pub(crate) async fn start() -> Self {
         Setup::default().start().await
+    }
+
+    /// What was noted of the next request.
+    pub(crate) async fn record(&mut self) -> Arc<RequestRecord> {
+        self.0.record().await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -100,11 +89,9 @@ impl TestApp {
 
     /// Sends all of `bytes` before it reads anything, as simple clients do, and then reads until the server closes.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(bytes).await.unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
-        Answer::parse(&answer)
+        let answer = Answer::parse(&self.0.send(bytes).await);
+        answer.assert_signed();
+        answer
     }
 }
 
@@ -145,6 +132,33 @@ impl Answer {
     pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         self.json()
+    }
+
+    /// The trace id by which the answer is signed.
+    #[track_caller]
+    pub(crate) fn trace_id(&self) -> &str {
+        let signature = self.header("traceresponse").unwrap_or_else(|| panic!("unsigned: {self:?}"));
+        let parts: Vec<_> = signature.split('-').collect();
+        let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match parts[..] {
+            ["00", trace, span, "00" | "01"] if trace.len() == 32 && span.len() == 16 => {
+                assert!(hex(trace) && hex(span), "{signature}");
+                trace
+            }
+            _ => panic!("{signature}"),
+        }
+    }
+
+    /// Every answer names its trace in both forms, and a failure in its body as well.
+    #[track_caller]
+    fn assert_signed(&self) {
+        let trace_id = self.trace_id();
+        let (epoch, random) = trace_id.split_at(8);
+        assert_eq!(self.header("x-amzn-trace-id"), Some(&*format!("Root=1-{epoch}-{random}")));
+        let is_error = self.status != 422 && (self.status.is_client_error() || self.status.is_server_error());
+        if is_error && !self.body.is_empty() {
+            assert_eq!(self.json()["trace_id"], trace_id, "{self:?}");
+        }
     }
 
     /// Must be this failure, in the form that all have.

@@ -5,14 +5,19 @@
     reason = "clippy.toml allows it in tests, but sees only their functions, not their helpers"
 )]
 
+mod architecture;
 mod authority;
+mod binary;
 mod caller;
 mod cli;
+mod client;
 mod contract;
+mod conventions;
 mod cors;
 mod errors;
 mod feed;
 mod harness;
+mod identity;
 mod observed;
 mod otlp;
 mod otlp_binary;
@@ -22,3 +27,4 @@ mod process;
 mod readme;
 mod spans;
 mod stand_in;
+mod terminal;

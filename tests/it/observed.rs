@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use tower::{Layer, Service};
 use tracing::dispatcher::DefaultGuard;
 
 /// How long a test waits for what must come. Only a failing test ever waits so long.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the backend of the tests was told.
 #[derive(Debug)]
@@ -169,11 +169,24 @@ impl Observed {
 
     /// Sends a request on a connection of its own and reads the answer to its end.
     pub(crate) async fn ask(&self, request: &str) -> String {
+        String::from_utf8(self.send(request.as_bytes()).await).unwrap()
+    }
+
+    /// Sends all of `bytes` before it reads anything, as simple clients do, and then reads until the server closes.
+    pub(crate) async fn send(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = self.connect().await;
-        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
-        String::from_utf8(answer).unwrap()
+        answer
+    }
+
+    /// What the terminal shows once everything has been written; nothing is shown any more after that.
+    pub(crate) async fn shown(&self) -> String {
+        let report = self.telemetry.shut_down(tokio::time::Instant::now() + PATIENCE).await;
+        let tally = &report.0["terminal"];
+        assert!(tally.balances() && tally.lost() == 0, "{report}");
+        self.terminal.text()
     }
 
     pub(crate) async fn get(&self, path: &str) -> String {
@@ -199,19 +212,77 @@ pub(crate) async fn read_until(stream: &mut TcpStream, marker: &str) -> String {
     String::from_utf8(read).unwrap()
 }
 
-/// What was written, for all who hold a clone.
+/// What was written, for all who hold a clone, and a pipe that can be stalled.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Buffer(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Buffer(Arc<Pipe>);
+
+#[derive(Debug, Default)]
+struct Pipe {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    text: Vec<u8>,
+    stalled: bool,
+    writer_waits: bool,
+    writer_gone: bool,
+}
 
 impl Buffer {
     pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(self.0.state.lock().unwrap().text.clone()).unwrap()
+    }
+
+    /// From now on, nobody reads what is written.
+    pub(crate) fn stall(&self) {
+        self.0.state.lock().unwrap().stalled = true;
+    }
+
+    /// Whoever writes goes on.
+    pub(crate) fn release(&self) {
+        self.0.state.lock().unwrap().stalled = false;
+        self.0.changed.notify_all();
+    }
+
+    /// Returns when someone is blocked in a write.
+    pub(crate) fn wait_for_blocked_writer(&self) {
+        let state = self.0.state.lock().unwrap();
+        let (_state, waited) =
+            self.0.changed.wait_timeout_while(state, PATIENCE, |state| !state.writer_waits).unwrap();
+        assert!(!waited.timed_out(), "nobody writes");
+    }
+
+    /// Returns when the other clone, with which the terminal writes, has been dropped.
+    pub(crate) fn wait_for_dropped_writer(&self) {
+        let state = self.0.state.lock().unwrap();
+        let (_state, waited) =
+            self.0.changed.wait_timeout_while(state, PATIENCE, |state| !state.writer_gone).unwrap();
+        assert!(!waited.timed_out(), "the writer goes on");
+    }
+}
+
+/// Tells who waits for the writer's end.
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.0.state.lock() {
+            state.writer_gone = true;
+        }
+        self.0.changed.notify_all();
     }
 }
 
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        let mut state = self.0.state.lock().unwrap();
+        state.writer_waits = true;
+        self.0.changed.notify_all();
+        // Were a request to wait for the reader, the test would get to its end all the same, and see it.
+        let (mut state, _) =
+            self.0.changed.wait_timeout_while(state, PATIENCE, |state| state.stalled).unwrap();
+        state.writer_waits = false;
+        state.text.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -11,7 +11,6 @@ use super::number::Millis;
 use super::rows::{self, Compression, Layer, Protocol, Rows};
 use super::tls::{self, Tls};
 use super::{choice, traps};
-use crate::config::Variable;
 use crate::config::honeycomb::{self, Honeycomb};
 use crate::config::reader::{Given, Reader, Source};
 use crate::config::shown::{Shown, quoted};
@@ -45,10 +44,10 @@ pub(super) struct Signal {
 pub(super) const TRACES: Signal = Signal { rows: rows::TRACES, path: "v1/traces" };
 pub(super) const METRICS: Signal = Signal { rows: rows::METRICS, path: "v1/metrics" };
 
-/// What is known of a signal's destination.
-pub(super) enum Found {
-    Destination(Destination),
-    /// Nobody wants one.
+/// Why a signal goes nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// Nobody wants it to go anywhere.
     Unwanted,
     /// There is no endpoint for it.
     Nowhere,
@@ -56,94 +55,110 @@ pub(super) enum Found {
     Refused,
 }
 
-impl Found {
-    pub(super) fn destination(self) -> Option<Destination> {
-        match self {
-            Self::Destination(destination) => Some(destination),
-            Self::Unwanted | Self::Nowhere | Self::Refused => None,
-        }
-    }
-
-    pub(super) fn is_nowhere(&self) -> bool {
-        matches!(self, Self::Nowhere)
-    }
-}
-
 impl Signal {
     pub(super) fn layer(&self, reader: &mut Reader<'_>) -> Layer {
         Layer::read(reader, &self.rows)
     }
 
-    pub(super) fn variables(&self) -> [Variable; 9] {
-        self.rows.variables()
-    }
-
     /// Puts together what the signal's own variables, the generic ones and the account at Honeycomb say.
+    ///
+    /// # Errors
+    /// Why there is no destination; a fault has been noted.
     pub(super) fn find(
         &self,
         reader: &mut Reader<'_>,
         own: Layer,
         generic: Layer,
         account: &Honeycomb,
-    ) -> Found {
-        let rows = &self.rows;
-        let below = own.endpoint.is_nothing().then_some(self.path);
+    ) -> Result<Destination, Absent> {
+        let base = own.endpoint.is_nothing();
         let layer = own.over(generic);
+        let target = self.target(reader, &layer, base, account)?;
+        Ok(self.settle(reader, layer, target, account))
+    }
+
+    /// Where the signal goes; where nowhere, why.
+    fn target(
+        &self,
+        reader: &mut Reader<'_>,
+        layer: &Layer,
+        base: bool,
+        account: &Honeycomb,
+    ) -> Result<Target, Absent> {
         let (endpoint, from) = match &layer.endpoint {
             Given::Value(endpoint, name) => (endpoint.clone(), *name),
-            Given::Refused => return Found::Refused,
+            Given::Refused => return Err(Absent::Refused),
             Given::Nothing if account.api_key.is_some() => (Endpoint::honeycomb(), honeycomb::KEY),
             Given::Nothing => {
-                reader.settle_optional(rows.endpoint.variable.name, layer.endpoint, "-");
-                return Found::Nowhere;
+                reader.settle_optional::<Endpoint>(self.rows.endpoint.variable.name, Given::Nothing, "-");
+                return Err(Absent::Nowhere);
             }
         };
         let protocol = layer.protocol.value().copied().unwrap_or(Protocol::HttpProtobuf);
         let url = match protocol {
             Protocol::Grpc => endpoint.for_grpc(layer.insecure.value() == Some(&true)),
-            Protocol::HttpProtobuf | Protocol::HttpJson => endpoint.for_http(below),
+            Protocol::HttpProtobuf | Protocol::HttpJson => endpoint.for_http(base.then_some(self.path)),
         };
         let Some(url) = url else {
             let expected = "a URL that begins with http:// or https://, which only gRPC does without";
             reader.refuse(from, quoted(&endpoint.shown()), expected);
-            return Found::Refused;
+            return Err(Absent::Refused);
         };
-        traps::endpoint(reader, from, &endpoint, &url, protocol, below.is_none());
-        let honeycomb = honeycomb::is_host(&url);
+        traps::endpoint(reader, from, &endpoint, &url, protocol, !base);
+        Ok(Target { endpoint, from, protocol, url })
+    }
+
+    /// Makes settings of all that holds for the target.
+    fn settle(
+        &self,
+        reader: &mut Reader<'_>,
+        layer: Layer,
+        Target { endpoint, from, protocol, url }: Target,
+        account: &Honeycomb,
+    ) -> Destination {
+        let [endpoint_name, protocol_name, headers_name, compression_name, timeout_name, insecure_name, ..] =
+            self.rows.variables().map(|variable| variable.name);
         let default = Source::Default;
-        reader.settle(rows.endpoint.variable.name, Given::Value((), from), (), default, |()| url.to_string());
-        reader.settle(rows.protocol.variable.name, layer.protocol, protocol, default, choice::spelt);
+        reader.settle(endpoint_name, Given::Value((), from), (), default, |()| url.to_string());
+        reader.settle(protocol_name, layer.protocol, protocol, default, choice::spelt);
         if matches!(endpoint, Endpoint::Bare(_)) {
-            reader.settle(rows.insecure.variable.name, layer.insecure, false, default, choice::spelt);
+            reader.settle(insecure_name, layer.insecure, false, default, choice::spelt);
         } else if let Given::Value(true, name) = layer.insecure {
             reader.warn(name, "has no effect: only a gRPC endpoint without a scheme asks for it");
         }
-        let headers_name = rows.headers.variable.name;
+        let honeycomb = honeycomb::is_host(&url);
         let headers = if honeycomb {
             at_honeycomb(reader, headers_name, layer.headers, &url, account)
         } else {
             reader.settle(headers_name, layer.headers, Headers::default(), default, Shown::shown)
         };
-        let compression = rows.compression.variable.name;
-        let compression =
-            reader.settle(compression, layer.compression, Compression::None, default, choice::spelt);
-        let timeout = rows.timeout.variable.name;
+        let none = Compression::None;
+        let compression = reader.settle(compression_name, layer.compression, none, default, choice::spelt);
         let Millis(timeout) =
-            reader.settle(timeout, layer.timeout, Millis::TEN_SECONDS, default, Shown::shown);
+            reader.settle(timeout_name, layer.timeout, Millis::TEN_SECONDS, default, Shown::shown);
         traps::plain(reader, &layer.certificate, &url);
         traps::plain(reader, &layer.client_certificate, &url);
-        let trusted = reader.settle_optional(rows.certificate.variable.name, layer.certificate, "-");
-        let identity = tls::identity(reader, rows, layer.client_certificate, layer.client_key);
-        Found::Destination(Destination {
+        let ca = reader.settle_optional(self.rows.certificate.variable.name, layer.certificate, "-");
+        let identity = tls::identity(reader, &self.rows, layer.client_certificate, layer.client_key);
+        Destination {
             url,
             protocol,
             headers: headers.0,
             gzip: compression == Compression::Gzip,
             timeout,
-            tls: Tls { ca: trusted.map(|trusted| trusted.pem), identity },
+            tls: Tls { ca: ca.map(|ca| ca.pem), identity },
             honeycomb,
-        })
+        }
     }
+}
+
+/// Where a signal goes, before the rest is settled.
+struct Target {
+    endpoint: Endpoint,
+    /// The variable that says so.
+    from: &'static str,
+    protocol: Protocol,
+    url: Url,
 }
 
 /// The headers given, and what the account adds to them; what is given wins.

@@ -116,3 +116,104 @@ fn read(path: &str) -> Parsed<Vec<u8>> {
         Err(fault) => Err(format!("a readable file: {fault}").into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::{Checked, Config, Environment};
+
+    const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\naHVzaA==\n-----END CERTIFICATE-----\n";
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\naHVzaA==\n-----END PRIVATE KEY-----\n";
+
+    /// A directory of files, until it is dropped.
+    struct Files(PathBuf);
+
+    impl Files {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("cruddur-{test}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn put(&self, name: &str, content: &str) -> String {
+            let path = self.0.join(name);
+            fs::write(&path, content).unwrap();
+            path.to_str().unwrap().to_owned()
+        }
+    }
+
+    impl Drop for Files {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).ok();
+        }
+    }
+
+    fn check<const N: usize>(variables: [(&str, &str); N]) -> Checked {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318");
+        Config::check(&variables.into_iter().chain([endpoint]).collect())
+    }
+
+    #[test]
+    fn files_are_read_where_they_are_named_and_never_shown() {
+        let files = Files::new("tls");
+        let (certificate, key) = (files.put("c.pem", CERTIFICATE), files.put("k.pem", KEY));
+        let environment = Environment::from_iter([
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", &certificate),
+            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &certificate),
+            ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", &key),
+            ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", &key),
+        ]);
+        let loaded = Config::load(&environment).unwrap();
+        let tls = &loaded.config.otlp.traces.as_ref().unwrap().tls;
+        assert_eq!(tls.ca.as_deref(), Some(CERTIFICATE.as_bytes()));
+        let (of_client, its_key) = tls.identity.as_ref().unwrap();
+        assert_eq!((of_client.as_slice(), its_key.expose_secret()), (CERTIFICATE.as_bytes(), KEY));
+        let shown = format!("{loaded:?}");
+        assert!(shown.contains(&key) && !shown.contains("aHVzaA"), "{shown}");
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    }
+
+    #[test]
+    fn junk_is_refused_by_name_and_path() {
+        const NO_CERTIFICATE: &str = "a PEM file with a BEGIN CERTIFICATE line and what follows it";
+        const NO_KEY: &str = "a PEM file with an unencrypted private key";
+        let files = Files::new("junk");
+        for (suffix, content, expected) in [
+            ("CERTIFICATE", "junk", NO_CERTIFICATE),
+            ("CERTIFICATE", KEY, NO_CERTIFICATE),
+            ("CLIENT_CERTIFICATE", "-----BEGIN CERTIFICATE-----\naHVzaA==\n", NO_CERTIFICATE),
+            ("CLIENT_KEY", CERTIFICATE, NO_KEY),
+            ("CLIENT_KEY", "-----BEGIN ENCRYPTED PRIVATE KEY-----\naHVzaA==\n", NO_KEY),
+            ("CLIENT_KEY", "", NO_KEY),
+        ] {
+            let (name, path) = (format!("OTEL_EXPORTER_OTLP_{suffix}"), files.put("file.pem", content));
+            let errors: Vec<_> = check([(&name, &path)]).errors.iter().map(ToString::to_string).collect();
+            assert_eq!(errors, [format!("{name}: `{path}` is not {expected}")]);
+        }
+    }
+
+    #[test]
+    fn certificate_and_key_are_of_no_use_alone() {
+        let files = Files::new("alone");
+        for (suffix, content, lacks) in
+            [("CLIENT_CERTIFICATE", CERTIFICATE, "CLIENT_KEY"), ("CLIENT_KEY", KEY, "CLIENT_CERTIFICATE")]
+        {
+            let (name, path) = (format!("OTEL_EXPORTER_OTLP_{suffix}"), files.put("file.pem", content));
+            let errors: Vec<_> = check([(&name, &path)]).errors.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                errors,
+                [format!("{name}: `{path}` is not of use without OTEL_EXPORTER_OTLP_{lacks}")]
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_in_place_of_its_path_is_not_shown() {
+        let checked = check([("OTEL_EXPORTER_OTLP_CLIENT_KEY", KEY)]);
+        assert!(!checked.errors.is_empty() && !format!("{checked:?}").contains("aHVzaA"), "{checked:?}");
+    }
+}

@@ -98,16 +98,23 @@ impl Tally {
         ]
     }
 
-    /// Queued items have been taken by their destination.
+    /// Queued items have been taken by their destination. Those that were given up before, at a deadline, stay
+    /// lost.
     pub fn deliver(&mut self, items: u64) {
-        self.queued = self.queued.saturating_sub(items);
-        self.delivered += items;
+        self.delivered += self.unqueue(items);
     }
 
     /// Queued items are lost.
     pub fn drop_queued(&mut self, reason: &'static str, items: u64) {
-        self.queued = self.queued.saturating_sub(items);
-        self.lose(reason, items);
+        let lost = self.unqueue(items);
+        self.lose(reason, lost);
+    }
+
+    /// Takes items out of the queue, as many as there are.
+    fn unqueue(&mut self, items: u64) -> u64 {
+        let taken = items.min(self.queued);
+        self.queued -= taken;
+        taken
     }
 
     fn lose(&mut self, reason: &'static str, items: u64) {
@@ -150,11 +157,13 @@ mod tests {
     #[test]
     fn every_entry_keeps_the_books_balanced() {
         let ledger = Ledger::default();
-        let entries: [fn(&mut Tally); 4] = [
+        let entries: [fn(&mut Tally); 6] = [
             |tally| tally.queue(5),
             |tally| tally.refuse("queue_full", 2),
             |tally| tally.deliver(3),
             |tally| tally.drop_queued("write_failed", 1),
+            |tally| tally.drop_queued("deadline", tally.queued),
+            |tally| tally.deliver(1),
         ];
         for entry in entries {
             ledger.enter(entry);
@@ -162,7 +171,7 @@ mod tests {
         }
         assert_eq!(
             ledger.tally().to_string(),
-            "created 7, delivered 3, queued 1, dropped 2 (queue_full), dropped 1 (write_failed)"
+            "created 7, delivered 3, dropped 1 (deadline), dropped 2 (queue_full), dropped 1 (write_failed)"
         );
     }
 }

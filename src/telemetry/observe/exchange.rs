@@ -11,7 +11,7 @@ use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 
 use super::fault::Fault;
-use super::identity::Identity;
+use super::identity::{Identity, Sampled};
 use super::log::{EventId, LogEvent};
 use super::panic::{PanicReport, catch};
 use super::record::{Opening, Outcome, RequestFacts, RequestRecord, Stage};
@@ -33,6 +33,7 @@ struct Inner {
     clock: Instant,
     excluded: bool,
     facts: Mutex<Facts>,
+    amzn_sampled: OnceLock<bool>,
     record: OnceLock<Arc<RequestRecord>>,
     audience: Mutex<Audience>,
 }
@@ -80,6 +81,7 @@ impl Exchange {
             clock,
             excluded,
             facts: Mutex::default(),
+            amzn_sampled: OnceLock::new(),
             record: OnceLock::new(),
             audience: Mutex::default(),
         }))
@@ -115,6 +117,22 @@ impl Exchange {
         &self.0.opening.request
     }
 
+    /// Notes what was decided about tracing this request, for the `Sampled=` of `X-Amzn-Trace-Id` in the calls that
+    /// it makes; what is noted first stands.
+    pub fn set_amzn_sampled(&self, sampled: bool) {
+        self.0.amzn_sampled.set(sampled).ok();
+    }
+
+    /// What `Sampled=` says in the calls that this request makes: the decision, else what the caller said.
+    #[must_use]
+    pub fn amzn_sampled(&self) -> Option<bool> {
+        self.0.amzn_sampled.get().copied().or_else(|| match self.identity().amzn.as_ref()?.sampled? {
+            Sampled::Yes => Some(true),
+            Sampled::No => Some(false),
+            Sampled::Ask => None,
+        })
+    }
+
     /// Names the user for whom the request is made (`enduser.id`).
     pub fn set_user(&self, user: impl Into<String>) {
         let user = user.into();
@@ -136,6 +154,12 @@ impl Exchange {
     #[must_use]
     pub fn is_viewed(&self) -> bool {
         !self.0.excluded
+    }
+
+    /// Whether it is over: its record is drawn, and nothing is filed in it any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.record.get().is_some()
     }
 
     /// Enlists a view, which is told when the exchange is over. An excluded exchange has none.
@@ -182,7 +206,7 @@ impl Exchange {
     /// Files a span that has ended under this request, or hands it on where the request is over.
     pub(super) fn file(&self, span: SpanData) {
         let mut facts = self.facts();
-        if self.0.record.get().is_some() {
+        if self.is_over() {
             drop(facts);
             self.tell(Notice::Straggler(Box::new(span)));
         } else if facts.spans.len() < MAX_SPANS {
@@ -195,7 +219,7 @@ impl Exchange {
     /// Files a log event; one that comes too late is not in the record.
     pub(super) fn log(&self, event: &Arc<LogEvent>) {
         let mut facts = self.facts();
-        if self.0.record.get().is_some() {
+        if self.is_over() {
             return;
         }
         if facts.events.len() < MAX_EVENTS {
@@ -209,7 +233,7 @@ impl Exchange {
     pub(super) fn close(&self, ending: Ending, response_bytes: u64) {
         {
             let mut facts = self.facts();
-            if self.0.record.get().is_some() {
+            if self.is_over() {
                 return;
             }
             let duration = self.0.clock.elapsed();
@@ -240,6 +264,8 @@ impl Exchange {
                 Notice::Straggler(span) => each(&mut views, |view| view.on_straggler(record, span)),
             }
             audience = self.audience();
+            // What was enlisted meanwhile comes after those who were there.
+            views.append(&mut audience.views);
             audience.views = views;
         }
         audience.busy = false;

@@ -191,8 +191,7 @@ impl Observer {
 /// `example.com:8080` as address and port; the scheme's port where none is named.
 fn split_host(host: Option<&str>, scheme: Scheme) -> (Option<String>, Option<u16>) {
     let Some(host) = host.filter(|host| !host.is_empty()) else { return (None, None) };
-    // Userinfo, which an absolute-form URI may carry, is nobody's business.
-    let host = host.rsplit('@').next().unwrap_or(host);
+    let host = without_userinfo(host);
     let (address, port) = match host.rsplit_once(':') {
         // The last colon of an address without brackets belongs to IPv6 where there are several.
         Some((address, port)) if !address.contains(':') || address.ends_with(']') => {
@@ -201,6 +200,11 @@ fn split_host(host: Option<&str>, scheme: Scheme) -> (Option<String>, Option<u16
         _ => (host, None),
     };
     (Some(address.to_owned()), port.or_else(|| Some(scheme.default_port())))
+}
+
+/// A host as it should have been sent: a URI may carry a password before it, which is nobody's business.
+fn without_userinfo(host: &str) -> &str {
+    host.rsplit('@').next().unwrap_or(host)
 }
 
 fn protocol_version(version: Version) -> &'static str {
@@ -221,11 +225,15 @@ fn kept(headers: &HeaderMap) -> Vec<(HeaderName, http::HeaderValue)> {
     let mut kept = Vec::with_capacity(4);
     for name in &KEPT_HEADERS {
         let Some(value) = headers.get(name) else { continue };
-        if name != header::REFERER {
-            kept.push((name.clone(), value.clone()));
-            continue;
-        }
-        let bare = value.to_str().ok().map(redact::url_without_query);
+        // These two may carry secrets in parts that nobody needs.
+        let bare = match *name {
+            header::REFERER => value.to_str().ok().map(redact::url_without_query),
+            header::HOST => value.to_str().ok().map(|host| without_userinfo(host).to_owned()),
+            _ => {
+                kept.push((name.clone(), value.clone()));
+                continue;
+            }
+        };
         if let Some(Ok(bare)) = bare.map(http::HeaderValue::try_from) {
             kept.push((name.clone(), bare));
         }

@@ -36,11 +36,17 @@ pub fn access_line(record: &RequestRecord) -> String {
     let status = record.status.map(|status| status.as_u16());
     let shown = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
     let error = super::conventions::exception(record);
-    let mut fields = record.attributes.clone();
+    let mut fields = Vec::new();
     fields.extend(record.user.clone().map(|user| KeyValue::new("enduser.id", user)));
     if let Some(error) = error {
         fields.push(KeyValue::new("error.type", error.class.into_owned()));
         fields.push(KeyValue::new("error.message", error.message));
+    }
+    for own in &record.attributes {
+        // An object has each key once; the observer knows better than the application.
+        if !fields.iter().any(|known| known.key == own.key) {
+            fields.push(own.clone());
+        }
     }
     render(&Line {
         time: timestamp(record.ended()),
@@ -144,8 +150,94 @@ fn json(value: &Value) -> serde_json::Value {
     }
 }
 
+/// Whether a terminal would act upon the character, or a reader of lines or of text be misled by it: controls of
+/// both sets, the separators of lines and paragraphs, marks that change the direction of reading.
+#[must_use]
+pub fn is_unruly(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
+}
+
 fn render(line: &Line<'_>) -> String {
     // Strings and numbers cannot fail to be written; a line that says so is better than none.
-    serde_json::to_string(line)
-        .unwrap_or_else(|error| format!("{{\"message\":\"unreadable line: {error}\"}}"))
+    let json = serde_json::to_string(line)
+        .unwrap_or_else(|error| format!("{{\"message\":\"unreadable line: {error}\"}}"));
+    if json.contains(is_unruly) { escaped(&json) } else { json }
+}
+
+/// JSON with its unruly characters as `\uXXXX`: they stand in strings only, and JSON itself has just those below
+/// U+0020 escaped.
+fn escaped(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len() + 16), |mut escaped, c| {
+        if is_unruly(c) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+        escaped
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::log::EventId;
+    use super::*;
+
+    fn event(message: &str, fields: Vec<KeyValue>) -> LogEvent {
+        LogEvent {
+            time: SystemTime::UNIX_EPOCH + std::time::Duration::from_micros(1_700_000_000_000_042),
+            level: Level::INFO,
+            target: "here",
+            message: message.to_owned(),
+            fields,
+            event_id: EventId::next(),
+            span: None,
+        }
+    }
+
+    #[test]
+    fn a_timestamp_has_microseconds_and_names_utc() {
+        assert_eq!(timestamp(event("", Vec::new()).time), "2023-11-14T22:13:20.000042Z");
+    }
+
+    #[test]
+    fn an_event_outside_of_requests_has_no_ids_and_no_empty_fields() {
+        let event = event("hello", Vec::new());
+        let expected = format!(
+            r#"{{"time":"2023-11-14T22:13:20.000042Z","level":"INFO","message":"hello","event_id":"{}"}}"#,
+            event.event_id
+        );
+        assert_eq!(event_line(&event), expected);
+    }
+
+    #[test]
+    fn every_field_keeps_its_type() {
+        let fields = vec![
+            KeyValue::new("bool", true),
+            KeyValue::new("count", 3),
+            KeyValue::new("ratio", 0.5),
+            KeyValue::new("not.a.number", f64::NAN),
+            KeyValue::new("text", "a\"b"),
+            KeyValue::new("bools", Value::Array(Array::Bool(vec![true]))),
+            KeyValue::new("counts", Value::Array(Array::I64(vec![1, 2]))),
+            KeyValue::new("ratios", Value::Array(Array::F64(vec![0.5]))),
+            KeyValue::new("texts", Value::Array(Array::String(vec!["a".into()]))),
+        ];
+        let line = event_line(&event("", fields));
+        let fields = line.split_once(r#""fields":"#).unwrap().1;
+        assert_eq!(
+            fields,
+            r#"{"bool":true,"count":3,"ratio":0.5,"not.a.number":null,"text":"a\"b","bools":[true],"counts":[1,2],"ratios":[0.5],"texts":["a"]}}"#
+        );
+    }
+
+    #[test]
+    fn unruly_characters_are_escaped_and_mean_the_same() {
+        let message = "\0\u{7}\n\u{1b}[2J\u{7f}\u{85}\u{9b}\u{2028}\u{202e}\u{2066} é 🖖";
+        let line = event_line(&event(message, vec![KeyValue::new("k\u{9b}", message)]));
+        assert!(!line.contains(is_unruly), "{line:?}");
+        assert!(line.contains("é 🖖"), "{line}");
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&read["message"], &read["fields"]["k\u{9b}"]), (&message.into(), &message.into()));
+    }
 }

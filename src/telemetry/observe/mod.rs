@@ -20,6 +20,7 @@ pub mod conventions;
 mod exchange;
 mod fault;
 mod forwarded;
+pub mod frames;
 mod future;
 mod identity;
 mod layer;

@@ -28,7 +28,8 @@ pub use self::exporter::SetupError;
 use self::exporter::{Export, Wire};
 pub use self::layer::{SpanLayer, SpanService};
 use super::delivery::{
-    Backoff, Books, Delivery, Limits, Measure, Notice, Policy, Queue, Runtime, SendError, Sent, Sink, Status,
+    Backoff, Books, BoxError, Delivery, Limits, Measure, Notice, Policy, Queue, Runtime, SendError, Sent,
+    Sink, Status,
 };
 use crate::config::{self, Batch, Destination, SpanLimits};
 
@@ -79,11 +80,9 @@ impl Otlp {
         let mut relay = None;
         if let Some(destination) = &config.traces {
             let (resource, limits) = (proto_resource(around.resource), config.limits);
-            // Two variables limit an export; it must keep within both.
-            let timeout = config.batch.export_timeout.unwrap_or(Duration::MAX).min(destination.timeout);
-            let wire = Wire::new(&Destination { timeout, ..destination.clone() })?;
-            let sink = SpanSink { wire, resource, limits };
-            spans = Some(deliver(SPANS, sink, destination, &config.batch, around));
+            let bounded = bounded(destination, config.batch.export_timeout);
+            let sink = SpanSink { wire: Wire::new(&bounded)?, resource, limits };
+            spans = Some(deliver(SPANS, sink, &bounded, &config.batch, around));
             if config.relay {
                 let sink = Forward { wire: Wire::new(destination)? };
                 relay = Some(deliver::<Forward>(RELAY, sink, destination, &Batch::default(), around));
@@ -151,6 +150,13 @@ async fn drain<T: Send + Sync + 'static>(delivery: Option<&Delivery<T>>, deadlin
     if let Some(delivery) = delivery {
         delivery.shut_down(deadline).await;
     }
+}
+
+/// The destination, with the shorter of its own timeout and the one that batches of spans are given.
+fn bounded(destination: &Destination, export_timeout: Option<Duration>) -> Destination {
+    let mut bounded = destination.clone();
+    bounded.timeout = export_timeout.map_or(bounded.timeout, |timeout| bounded.timeout.min(timeout));
+    bounded
 }
 
 fn deliver<S: Sink>(
@@ -268,9 +274,26 @@ async fn forward<E: Export + Clone>(
 #[derive(Debug, Clone)]
 pub struct Relay(Queue<ExportTraceServiceRequest>);
 
+/// In which of OTLP's two forms over HTTP a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// `application/x-protobuf`.
+    Protobuf,
+    /// `application/json`.
+    Json,
+}
+
 impl Relay {
     /// Leaves a request to be forwarded; never blocks.
-    pub fn push(&self, request: ExportTraceServiceRequest) {
+    ///
+    /// # Errors
+    /// `body` is not an `ExportTraceServiceRequest`; the error says where.
+    pub fn push(&self, encoding: Encoding, body: &[u8]) -> Result<(), BoxError> {
+        let request = match encoding {
+            Encoding::Protobuf => ExportTraceServiceRequest::decode(body)?,
+            Encoding::Json => serde_json::from_slice(body)?,
+        };
         self.0.push(request);
+        Ok(())
     }
 }

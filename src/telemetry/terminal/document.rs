@@ -209,13 +209,13 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Control characters escaped: what a client sends must not move the cursor of who reads along.
+/// Unruly characters escaped: what a client sends must not move the cursor of who reads along.
 fn clean(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if !text.contains(line::is_unruly) {
         return Cow::Borrowed(text);
     }
     let escaped = text.chars().fold(String::with_capacity(text.len()), |mut clean, c| {
-        if c.is_control() {
+        if line::is_unruly(c) {
             clean.extend(c.escape_default());
         } else {
             clean.push(c);
@@ -273,5 +273,69 @@ impl Paint {
 
     fn dim(self, text: &str) -> String {
         self.style(Style::new().dimmed(), text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_three_digits_and_the_unit_that_suits() {
+        for (nanos, text) in [
+            (0, "0.0 µs"),
+            (1_234, "1.2 µs"),
+            (312_400, "312 µs"),
+            (1_234_000, "1.23 ms"),
+            (12_340_000, "12.3 ms"),
+            (123_400_000, "123 ms"),
+            (1_234_000_000, "1.23 s"),
+            (123_456_000_000, "123.46 s"),
+        ] {
+            assert_eq!(duration(Duration::from_nanos(nanos)), text);
+        }
+    }
+
+    #[test]
+    fn bytes_are_counted_in_thousands() {
+        for (count, text) in
+            [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (999_949, "999.9 kB"), (1_500_000, "1.5 MB")]
+        {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn the_clock_shows_milliseconds_of_the_day() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_042);
+        assert_eq!(clock(time), "22:13:20.042");
+    }
+
+    #[test]
+    fn unruly_characters_are_escaped_and_others_left_alone() {
+        assert!(matches!(clean("é 🖖 %0d"), Cow::Borrowed("é 🖖 %0d")));
+        assert_eq!(clean("a\r\n\u{1b}[2J\u{7f}\u{9b}\u{202e}"), r"a\r\n\u{1b}[2J\u{7f}\u{9b}\u{202e}");
+    }
+
+    #[test]
+    fn values_are_quoted_where_they_would_not_read_as_one_word() {
+        let long = "🖖".repeat(LONGEST_FIELD + 1);
+        for (value, shown) in [
+            ("word", "word".to_owned()),
+            ("", r#""""#.to_owned()),
+            ("two words", r#""two words""#.to_owned()),
+            (&long, "🖖".repeat(LONGEST_FIELD) + "…"),
+        ] {
+            assert_eq!(quoted(value), shown);
+        }
+        let plain = Paint { colour: false };
+        let pairs = [KeyValue::new("count", 3), KeyValue::new("note", "two words")];
+        assert_eq!(fields(&pairs, plain), r#" count=3 note="two words""#);
+    }
+
+    #[test]
+    fn colours_end_where_they_began() {
+        assert_eq!(Paint { colour: true }.of(AnsiColor::Red, "x"), "\u{1b}[31mx\u{1b}[0m");
+        assert_eq!(Paint { colour: false }.of(AnsiColor::Red, "x"), "x");
     }
 }

@@ -55,7 +55,7 @@ impl View for TerminalView {
     }
 }
 
-/// Shows log events: those of a request within its tree, the others as they happen.
+/// Shows log events: those of a request in flight within its tree, the others as they happen.
 #[derive(Debug, Clone)]
 pub struct TerminalLog {
     pub(super) queue: Queue,
@@ -65,7 +65,8 @@ pub struct TerminalLog {
 
 impl LogView for TerminalLog {
     fn on_event(&self, event: &Arc<LogEvent>, exchange: Option<&Exchange>) {
-        let in_tree = self.trees && self.format != Format::Json && exchange.is_some_and(Exchange::is_viewed);
+        let is_filed = |exchange: &Exchange| exchange.is_viewed() && !exchange.is_over();
+        let in_tree = self.trees && self.format != Format::Json && exchange.is_some_and(is_filed);
         if !in_tree {
             self.queue.push(Item::Event(Arc::clone(event)));
         }

@@ -1,0 +1,89 @@
+//! Stacks, made readable: symbols are looked up where nobody waits for them.
+
+use backtrace::{Backtrace, BacktraceFrame};
+
+/// The most frames that a stack is shown with.
+pub const MOST: usize = 100;
+
+/// One call of a stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The source file: relative to the repository where it is ours (`src/…`).
+    pub file: Option<String>,
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// The function, with its module and without the compiler's hash.
+    pub function: String,
+    /// Whether it is this application's own code, told by its path.
+    pub in_app: bool,
+}
+
+/// The frames of a stack, innermost first, without those that captured it. Takes milliseconds, and the first time
+/// in a process 0.1 s, because symbol tables are read: for workers, not for requests.
+#[must_use]
+pub fn resolve(captured: &Backtrace) -> Vec<Frame> {
+    let mut resolved = captured.clone();
+    resolved.resolve();
+    resolved.frames().iter().flat_map(of_frame).skip_while(is_noticing).take(MOST).collect()
+}
+
+fn of_frame(frame: &BacktraceFrame) -> Vec<Frame> {
+    let of_symbol = |symbol: &backtrace::BacktraceSymbol| {
+        let name = symbol.name().map(|name| format!("{name:#}"))?;
+        let file = symbol.filename().map(|path| path.display().to_string());
+        let in_app = file.as_deref().is_some_and(is_own);
+        let file = file.map(|path| if in_app { relative(&path).to_owned() } else { path });
+        Some(Frame { file, line: symbol.lineno(), function: name, in_app })
+    };
+    frame.symbols().iter().filter_map(of_symbol).collect()
+}
+
+/// Whether an innermost frame belongs to noticing the failure and not to the failure: the capturing itself, the
+/// standard library's panicking, the conversion that `?` makes.
+fn is_noticing(frame: &Frame) -> bool {
+    const NOTICING: [&str; 7] = [
+        "backtrace::",
+        "cruddur::telemetry::observe::fault::Fault",
+        "cruddur::telemetry::observe::panic::",
+        "__rustc::",
+        "alloc::",
+        "core::",
+        "std::",
+    ];
+    let function = frame.function.trim_start_matches('<');
+    NOTICING.iter().any(|prefix| function.starts_with(prefix))
+        || function.contains(" as core::convert::From<")
+}
+
+/// Ours is what was compiled from this very directory, and not from the registry's or the compiler's.
+fn is_own(path: &str) -> bool {
+    const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+    let own = path.strip_prefix(ROOT).is_some_and(|rest| !rest.starts_with("/target/"));
+    own || path.starts_with("src/") || path.starts_with("./src/")
+}
+
+fn relative(path: &str) -> &str {
+    const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+    path.strip_prefix(ROOT).unwrap_or(path).trim_start_matches("./").trim_start_matches('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::observe::Fault;
+
+    #[inline(never)]
+    fn fails() -> Fault {
+        Fault::capture(&std::fmt::Error)
+    }
+
+    #[test]
+    fn the_innermost_frame_is_where_the_error_was_captured() {
+        let frames = resolve(fails().backtrace());
+        let first = frames.first().unwrap();
+        assert!(first.function.ends_with("frames::tests::fails"), "{first:?}");
+        assert_eq!(first.file.as_deref(), Some("src/telemetry/observe/frames.rs"));
+        assert!(first.in_app && first.line.is_some(), "{first:?}");
+        assert!(frames.iter().any(|frame| !frame.in_app), "the test harness is not ours: {frames:?}");
+    }
+}
