@@ -91,8 +91,9 @@ impl<T> Queue<T> {
         Self(Arc::new(Shared { waiting, wake, ledger, measure, capacity, wake_at }))
     }
 
-    /// Leaves something to be delivered. Never blocks, never fails: what finds no room is counted and gone.
-    pub fn push(&self, thing: T) {
+    /// Leaves something to be delivered, and says whether there was room. Never blocks: what finds no room is counted
+    /// and gone.
+    pub fn push(&self, thing: T) -> bool {
         let Shared { wake, ledger, measure, capacity, wake_at, .. } = &*self.0;
         let measure = measure(&thing);
         let mut waiting = self.waiting();
@@ -106,7 +107,7 @@ impl<T> Queue<T> {
         };
         if let Some(reason) = refusal {
             ledger.enter(|tally| tally.refuse(reason, measure.items));
-            return;
+            return false;
         }
         // Entered under the lock, so that nothing is delivered that is not in the books yet.
         ledger.enter(|tally| tally.queue(measure.items));
@@ -119,6 +120,7 @@ impl<T> Queue<T> {
         if first || (is_full(after) && !is_full(before)) {
             wake.notify_one();
         }
+        true
     }
 
     /// The ledger that is kept of what is pushed.

@@ -67,6 +67,9 @@ impl View for SpanView {
         if spans > wanted {
             self.0.ledger().enter(|tally| tally.sample_out(spans - wanted));
         }
+        if record.dropped_spans > 0 {
+            self.0.ledger().enter(|tally| tally.refuse("record_full", record.dropped_spans.into()));
+        }
         if wanted > 0 {
             self.0.push(Item::Request(Arc::clone(record)));
         }

@@ -52,18 +52,18 @@ async fn a_receiver_is_left_alone_for_as_long_as_it_asks() {
 }
 
 #[tokio::test]
-async fn one_bad_span_does_not_take_the_others_with_it() {
+async fn a_batch_that_is_called_bad_is_not_sent_again() {
     let stand_in = Otlp::start();
-    let is_bad = |arrived: &crate::stand_in::Arrived| {
-        arrived.spans.iter().any(|received| received.span.name == "GET /rollbar/test")
-    };
-    stand_in.always(Signal::Traces, Answer::status_if(400, is_bad));
+    stand_in.script(Signal::Traces, [Answer::status(400).body("bad")]);
     let app = start(&stand_in, &[TOGETHER]).await;
-    ask(&app, &[HOME, HOME, "/rollbar/test", HOME, HOME]).await;
+    ask(&app, &[HOME; 5]).await;
+    let health = app.telemetry.clone();
     let report = stop(app).await;
     stand_in.assert_clean();
-    assert_eq!(stand_in.spans().len(), 8);
-    assert_eq!(spans(&report).to_string(), "created 9, delivered 8, dropped 1 (http_400)");
+    assert_eq!(stand_in.requests(Signal::Traces).len(), 1);
+    assert_eq!(spans(&report).to_string(), "created 10, delivered 0, dropped 10 (http_400)");
+    let state = &health.health()["otlp"].state;
+    assert!(state.contains("items were lost") && state.contains("(http_400)"), "{state}");
 }
 
 #[tokio::test]
@@ -120,8 +120,8 @@ async fn refused_credentials_keep_the_spans_and_name_the_variable() {
         let terminal = app.terminal.clone();
         let report = stop(app).await;
         stand_in.assert_clean();
-        // The next look at it is due in a minute, which nobody waits for who is told to stop.
-        assert_eq!(stand_in.requests(Signal::Traces).len(), 1);
+        // The next look at it is due in a minute. Who is told to stop looks once more, and waits no longer.
+        assert_eq!(stand_in.requests(Signal::Traces).len(), 2);
         assert_eq!(spans(&report).to_string(), "created 4, delivered 0, dropped 4 (undelivered_at_shutdown)");
         let terminal = terminal.text();
         assert_eq!(terminal.matches("OTEL_EXPORTER_OTLP_HEADERS").count(), 1, "{terminal}");
@@ -188,7 +188,8 @@ async fn an_export_that_is_cut_off_or_takes_too_long_is_sent_again() {
 async fn grpc_statuses_have_their_consequences() {
     for (code, expected) in [
         (14, "created 4, delivered 4"),
-        (3, "created 4, delivered 4"),
+        (8, "created 4, delivered 4"),
+        (3, "created 4, delivered 0, dropped 4 (grpc_refused)"),
         (13, "created 4, delivered 0, dropped 4 (grpc_refused)"),
     ] {
         let stand_in = Otlp::start();

@@ -3,4 +3,4 @@
 
 mod otlp;
 
-pub(crate) use self::otlp::{Answer, Arrived, Otlp, Received, Seen, Signal, Wire, attributes, hex};
+pub(crate) use self::otlp::{Answer, Otlp, Received, Seen, Signal, Wire, attributes, hex};

@@ -72,7 +72,9 @@ impl Bench {
     }
 
     fn push(&self, items: impl IntoIterator<Item = u32>) {
-        items.into_iter().for_each(|item| self.queue.push(item));
+        for item in items {
+            self.queue.push(item);
+        }
     }
 
     /// The next batch: its items, when it came, and how to answer.

@@ -56,7 +56,11 @@ pub(super) enum Wire {
 
 /// The destination cannot be spoken to: a certificate, a key or an address is unusable.
 #[derive(Debug, thiserror::Error)]
-#[error("OTLP to {url} cannot be set up: {cause}")]
+#[error(
+    "OTEL_EXPORTER_OTLP_*: no connection to {url} can be set up: {}; check the files that _CERTIFICATE, \
+     _CLIENT_CERTIFICATE and _CLIENT_KEY name",
+    chain(cause.as_ref())
+)]
 pub struct SetupError {
     url: String,
     cause: BoxError,
