@@ -2,7 +2,7 @@
 //!
 //! A backend is four files: `mod` (its configuration), `layer` (what happens in the request's line), `document`
 //! (a pure function from record to wire form) and `exporter` (the wire). It imports [`observe`] and [`delivery`],
-//! and no other backend.
+//! what its variables are read into in [`config`](crate::config), and no other backend.
 
 mod client;
 pub mod delivery;
@@ -80,7 +80,7 @@ impl Telemetry {
         let provider = SdkTracerProvider::builder()
             .with_sampler(RecordAll(config.otlp.sampler.clone()))
             .with_id_generator(EpochIds::default())
-            .with_span_processor(SpanCollector::default())
+            .with_span_processor(SpanCollector::new(otlp.outside()))
             .with_span_limits(limits)
             .with_resource(resource)
             .build();

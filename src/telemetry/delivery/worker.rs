@@ -208,7 +208,11 @@ impl<S: Sink> Worker<S> {
         });
         self.queue.settle(measure);
         for (reason, items) in &sent.rejected {
-            self.status.lost(*items, reason, "the destination took the rest of the batch");
+            self.status.lost(
+                *items,
+                reason,
+                &format!("the destination took the rest; it said: {:?}", sent.said),
+            );
         }
     }
 

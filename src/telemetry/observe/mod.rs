@@ -33,7 +33,7 @@ mod task;
 mod view;
 
 pub use self::body::ObserveBody;
-pub use self::collect::{EventLayer, RecordAll, SpanCollector};
+pub use self::collect::{EventLayer, Outside, RecordAll, SpanCollector};
 pub use self::exchange::Exchange;
 pub use self::fault::{Cause, Fault};
 pub use self::future::ObserveFuture;

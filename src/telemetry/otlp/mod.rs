@@ -13,6 +13,7 @@ mod layer;
 mod metrics;
 mod relay;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -32,7 +33,7 @@ use self::relay::{Forward, Relayed};
 use super::delivery::{
     Backoff, Books, Delivery, Limits, Measure, Notice, Policy, Runtime, SendError, Sent, Sink, Status,
 };
-use super::observe::span_weight;
+use super::observe::{Outside, span_weight};
 use crate::config::{self, Batch, Destination, SpanLimits};
 
 /// How much may wait for a receiver that is slow or gone, in bytes and by estimate: at 2.5 kB a request with one
@@ -118,6 +119,12 @@ impl Otlp {
         (self.spans.is_some() || self.meters.is_some()).then(|| self.layer.clone())
     }
 
+    /// What becomes of spans that belong to no request: background work, calls at the start.
+    pub(super) fn outside(&self) -> Option<Outside> {
+        let queue = self.spans.as_ref()?.queue().clone();
+        Some(Arc::new(move |span| layer::push_alone(&queue, span)))
+    }
+
     /// Where what browsers send is left, if it is wanted.
     pub(super) fn relay(&self) -> Option<Relay> {
         self.relay.as_ref().map(|relay| Relay(relay.queue().clone()))
@@ -159,6 +166,21 @@ async fn drain<T: Send + Sync + 'static>(delivery: Option<&Delivery<T>>, deadlin
     }
 }
 
+/// How to deliver, by our own measure where `OTEL_BSP_*` does not say otherwise.
+fn policy(asked: &Batch, in_flight: usize) -> Policy {
+    let queue = asked.max_queue_size.map_or(u64::MAX, |size| size as u64);
+    // A batch that the queue could not fill would always linger; a quarter keeps the queue taking meanwhile.
+    let usual = BATCH.items.min((queue / 4).max(1));
+    let items = asked.max_export_batch_size.map_or(usual, |size| size as u64);
+    let linger = asked.schedule_delay.unwrap_or(BATCH.linger);
+    Policy {
+        batch: Limits { items, linger, ..BATCH },
+        capacity: Measure { weight: CAPACITY, items: queue },
+        in_flight,
+        backoff: BACKOFF,
+    }
+}
+
 fn deliver<S: Sink>(
     name: &'static str,
     sink: S,
@@ -167,17 +189,7 @@ fn deliver<S: Sink>(
     in_flight: usize,
     around: Surroundings<'_>,
 ) -> Delivery<S::Item> {
-    let queue = asked.max_queue_size.map_or(u64::MAX, |size| size as u64);
-    // A batch that the queue could not fill would always linger; a quarter keeps the queue taking meanwhile.
-    let usual = BATCH.items.min((queue / 4).max(1));
-    let items = asked.max_export_batch_size.map_or(usual, |size| size as u64);
-    let linger = asked.schedule_delay.unwrap_or(BATCH.linger);
-    let policy = Policy {
-        batch: Limits { items, linger, ..BATCH },
-        capacity: Measure { weight: CAPACITY, items: queue },
-        in_flight,
-        backoff: BACKOFF,
-    };
+    let policy = policy(asked, in_flight);
     let status = Status::new(destination.url.to_string(), around.notice.clone());
     Delivery::start(sink, policy, status, around.books.open(name), around.runtime)
 }
@@ -236,5 +248,27 @@ impl Sink for MetricsSink {
     async fn send(&self, batch: &[Self::Item]) -> Result<Sent, SendError> {
         let all = batch.iter().flat_map(|request| request.resource_metrics.clone()).collect();
         self.wire.export(&ExportMetricsServiceRequest { resource_metrics: all }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_queue_still_fills_its_batches() {
+        for (queue, size, items, capacity) in [
+            (None, None, 2048, u64::MAX),
+            (Some(100_000), None, 2048, 100_000),
+            (Some(2048), None, 512, 2048),
+            (Some(100), None, 25, 100),
+            (Some(1), None, 1, 1),
+            (Some(2048), Some(512), 512, 2048),
+        ] {
+            let mut asked = Batch::default();
+            (asked.max_queue_size, asked.max_export_batch_size) = (queue, size);
+            let policy = policy(&asked, 8);
+            assert_eq!((policy.batch.items, policy.capacity.items), (items, capacity), "{asked:?}");
+        }
     }
 }

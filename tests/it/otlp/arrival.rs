@@ -327,3 +327,32 @@ async fn a_span_that_outlives_its_request_arrives_after_it() {
     assert!(late.span.end_time_unix_nano > server.span.end_time_unix_nano);
     assert_eq!((spans(&report).created, spans(&report).delivered), (2, 2));
 }
+
+#[tokio::test]
+async fn a_span_of_no_request_arrives_as_a_root() {
+    let stand_in = Otlp::start();
+    let app = start(&stand_in, &[]).await;
+    tracing::info_span!("housekeeping").in_scope(|| {});
+    let report = stop(app).await;
+    stand_in.assert_clean();
+    assert!(stand_in.span("housekeeping").span.parent_span_id.is_empty());
+    assert_eq!(spans(&report).to_string(), "created 1, delivered 1");
+}
+
+#[tokio::test]
+async fn an_event_in_a_span_of_opentelemetrys_own_api_is_not_lost() {
+    let stand_in = Otlp::start();
+    let provider: Arc<std::sync::OnceLock<opentelemetry_sdk::trace::SdkTracerProvider>> = Arc::default();
+    let slot = Arc::clone(&provider);
+    let handler = move || async move {
+        use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+        slot.get().unwrap().tracer("direct").in_span("direct", |_| tracing::info!("heard"));
+    };
+    let app = serve(Router::new().route("/direct", on_get(handler)), &stand_in.endpoint(), &[]).await;
+    provider.set(app.telemetry.tracer_provider().clone()).unwrap();
+    app.get("/direct").await;
+    stop(app).await;
+    stand_in.assert_clean();
+    let events = stand_in.span("GET /direct").span.events;
+    assert_eq!(events.iter().map(|event| event.name.as_str()).collect::<Vec<_>>(), ["heard"]);
+}

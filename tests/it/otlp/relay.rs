@@ -137,6 +137,8 @@ async fn what_cannot_be_forwarded_is_refused() {
     let stand_in = Otlp::start();
     let app = start(&stand_in, &[ON]).await;
     let large = vec![0; 1024 * 1024 + 1];
+    let many = json!({"resourceSpans": [{"scopeSpans": [{"spans": vec![json!({}); 5000]}]}]});
+    let many = many.to_string().into_bytes();
     let bomb = gzip(&vec![0; 64 << 20]);
     assert!(bomb.len() < 1024 * 1024);
     for (headers, body, status, error) in [
@@ -150,6 +152,7 @@ async fn what_cannot_be_forwarded_is_refused() {
         (vec![PROTOBUF, GZIP], b"junk".to_vec(), 400, "bad_request"),
         (vec![JSON, GZIP], gzip(b"junk"), 400, "bad_request"),
         (vec![PROTOBUF], large, 413, "payload_too_large"),
+        (vec![JSON], many, 413, "payload_too_large"),
         (vec![PROTOBUF, GZIP], bomb, 413, "payload_too_large"),
     ] {
         let answer = post(&app, &headers, body).await;

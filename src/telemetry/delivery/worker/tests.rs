@@ -220,7 +220,7 @@ async fn splitting_finds_the_bad_item_and_delivers_the_rest() {
 async fn what_is_rejected_is_counted_and_not_sent_again() {
     let mut bench = Bench::start(policy());
     bench.push(1..=8);
-    bench.answer(Ok(Sent { rejected: vec![("too_old", 3)] })).await;
+    bench.answer(Ok(Sent { rejected: vec![("too_old", 3)], said: "too old".to_owned() })).await;
     bench.answer(Err(SendError::Reject { reason: "http_400", cause: "400".into() })).await;
     let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
     assert_eq!((tally.delivered, tally.dropped["too_old"], tally.dropped["http_400"]), (1, 3, 4));

@@ -22,6 +22,9 @@ const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf")
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const USER_AGENT: &str = concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"), " (cruddur)");
 
+/// How much of an answer is read, in bytes: it says little, and nothing that may fill the memory.
+const LONGEST_ANSWER: usize = 64 * 1024;
+
 /// A client for one URL.
 #[derive(Debug)]
 pub(in super::super) struct Http {
@@ -63,14 +66,18 @@ impl Http {
         let body =
             self.encode(request).map_err(|cause| SendError::Reject { reason: "not_encodable", cause })?;
         let sent = self.client.post(self.url.clone()).body(body).send().await;
-        let response = sent.map_err(|error| unanswered(chain(&error)))?;
+        let mut response = sent.map_err(|error| unanswered(chain(&error)))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await;
+        let mut body = Vec::new();
+        while body.len() < LONGEST_ANSWER
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            body.extend_from_slice(&chunk);
+        }
         if status.is_success() {
             // It has been taken; an answer that cannot be read is no reason to send it again.
-            return Ok(body.ok().and_then(|body| decode::<E>(&headers, &body)).unwrap_or_default());
+            return Ok(decode::<E>(&headers, &body).unwrap_or_default());
         }
-        let body = body.unwrap_or_default();
         let text = String::from_utf8_lossy(&body);
         Err(answer::http(status, &headers, &text, self.honeycomb, SystemTime::now()))
     }

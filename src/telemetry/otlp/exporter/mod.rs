@@ -80,9 +80,10 @@ impl Wire {
             Self::Http(http) => http.export(request).await?,
             Self::Grpc(grpc) => grpc.export(request).await?,
         };
-        let rejected = E::rejected(response).and_then(|(items, _)| u64::try_from(items).ok());
-        let rejected = rejected.filter(|items| *items > 0).map(|items| ("partial_success", items));
-        Ok(Sent { rejected: rejected.into_iter().collect() })
+        let (items, said) = E::rejected(response).unwrap_or_default();
+        let rejected =
+            u64::try_from(items).ok().filter(|items| *items > 0).map(|items| ("partial_success", items));
+        Ok(Sent { rejected: rejected.into_iter().collect(), said })
     }
 }
 
