@@ -10,9 +10,10 @@ use cruddur::api::{self, Options};
 use cruddur::cli::{self, Command, EXIT_CONFIGURATION, EXIT_LOST};
 use cruddur::config::{Config, Environment, Loaded};
 use cruddur::server;
-use cruddur::telemetry::Telemetry;
+use cruddur::telemetry::{StartError, Telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
@@ -64,7 +65,14 @@ fn run() -> anyhow::Result<ExitCode> {
 async fn serve(Loaded { config, warnings, .. }: &Loaded) -> anyhow::Result<ExitCode> {
     // Two providers may be compiled in; with none installed, the first TLS connection would panic.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
-    let telemetry = Arc::new(Telemetry::start(config, io::stdout()).context("telemetry cannot start")?);
+    let telemetry = match Telemetry::start(config, io::stdout()) {
+        Ok(telemetry) => Arc::new(telemetry),
+        Err(error @ StartError::Otlp(_)) => {
+            writeln!(io::stderr(), "error: {error}")?;
+            return Ok(EXIT_CONFIGURATION.into());
+        }
+        Err(error) => return Err(error).context("telemetry cannot start"),
+    };
     telemetry.install()?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -83,6 +91,8 @@ async fn serve(Loaded { config, warnings, .. }: &Loaded) -> anyhow::Result<ExitC
         Ok(listener) => listener,
         Err(error) => {
             let hint = "stop what listens there, or set PORT or BIND_ADDR";
+            // The warnings above are worth more than ever.
+            drop(telemetry.shut_down(Instant::now() + config.service.shutdown_grace).await);
             writeln!(io::stderr(), "error: BIND_ADDR, PORT: cannot listen on {bind}: {error}; {hint}")?;
             return Ok(EXIT_CONFIGURATION.into());
         }

@@ -4,9 +4,11 @@ mod health;
 mod relay;
 
 use std::fmt;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -58,7 +60,8 @@ fn origins(origins: &[HeaderValue]) -> Origins {
     if origins.iter().any(|origin| origin == "*") { Origins::Any } else { Origins::List(origins.to_vec()) }
 }
 
-/// How long a client may take over a request's head; it is also how long an idle connection is kept.
+/// How long a client may take over a request's head, or be silent before its first and, in HTTP/1, between two; how
+/// often an HTTP/2 client must show that it is there.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait when the operating system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -134,14 +137,22 @@ impl Connections {
         let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
         let mut builder = Builder::new(Tracked { tasks: tasks.clone(), cut: cut.clone() });
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        builder.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEADER_LIST);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(MAX_HEADER_LIST)
+            .keep_alive_interval(HEAD_TIMEOUT)
+            .keep_alive_timeout(HEAD_TIMEOUT);
         Self { tasks, draining: CancellationToken::new(), cut, builder: Arc::new(builder) }
     }
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, app: Router) {
         // Small answers must not wait for the client's acknowledgement of the last one.
         stream.set_nodelay(true).ok();
+        let asked = Arc::new(AtomicBool::new(false));
+        let silent = silent(Arc::clone(&asked));
         let service = TowerToHyperService::new(app.map_request(move |request: http::Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer));
             request
@@ -151,6 +162,7 @@ impl Connections {
             let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
             let finished = tokio::select! {
                 finished = &mut connection => finished,
+                () = silent => return,
                 () = draining.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
@@ -176,6 +188,15 @@ impl Connections {
             self.tasks.wait().await;
         }
         Drained { cut, deadline }
+    }
+}
+
+/// Ready when a connection has asked for nothing since it was opened. While it is not even known which version of
+/// HTTP it speaks, no other timer runs.
+async fn silent(asked: Arc<AtomicBool>) {
+    sleep(HEAD_TIMEOUT).await;
+    if asked.load(Ordering::Relaxed) {
+        pending().await
     }
 }
 

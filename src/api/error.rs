@@ -42,6 +42,7 @@ pub(super) enum Problem {
     HeadersTooLarge,
     Internal,
     Timeout,
+    Unavailable,
 }
 
 impl Problem {
@@ -55,7 +56,7 @@ impl Problem {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -70,6 +71,7 @@ impl Problem {
             Self::HeadersTooLarge => "headers_too_large",
             Self::Internal => "internal_error",
             Self::Timeout => "timeout",
+            Self::Unavailable => "unavailable",
         }
     }
 
@@ -100,6 +102,12 @@ impl Error {
     #[must_use]
     pub fn payload_too_large(message: impl Into<Cow<'static, str>>) -> Self {
         Self::refused(Problem::PayloadTooLarge, message)
+    }
+
+    /// 503: not now.
+    #[must_use]
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::refused(Problem::Unavailable, message)
     }
 
     /// 415: the body is in a form that is not taken here.

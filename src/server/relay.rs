@@ -7,10 +7,10 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 
 use crate::api::{Error, Result, read_body};
-use crate::telemetry::otlp::{Encoding, Relay};
+use crate::telemetry::otlp::{Encoding, Relay, RelayError};
 
 /// The longest body, in bytes, before and after decompression. A browser's batch of 512 spans has half of it.
 const MAX_BODY: usize = 1024 * 1024;
@@ -23,14 +23,29 @@ pub(super) async fn take(State(relay): State<Relay>, request: Request) -> Result
     if gzipped {
         body = gunzip(&body)?;
     }
-    relay
-        .push(encoding, &body)
-        .map_err(|error| Error::bad_request(format!("The body is not an OTLP trace request: {error}.")))?;
+    if let Err(error) = relay.push(encoding, &body) {
+        return match error {
+            RelayError::Malformed(_) => Err(Error::bad_request(sentence(&error))),
+            RelayError::TooMany(_) => Err(Error::payload_too_large(sentence(&error))),
+            // Browsers keep their spans when they are asked to come again.
+            RelayError::Full => {
+                Ok(([(RETRY_AFTER, "5")], Error::unavailable(sentence(&error))).into_response())
+            }
+        };
+    }
     let (content_type, empty) = match encoding {
         Encoding::Protobuf => ("application/x-protobuf", ""),
         Encoding::Json => ("application/json", "{}"),
     };
     Ok(([(CONTENT_TYPE, content_type)], empty).into_response())
+}
+
+/// What the error says, as a sentence.
+fn sentence(error: &RelayError) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding> {

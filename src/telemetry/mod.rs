@@ -2,7 +2,7 @@
 //!
 //! A backend is four files: `mod` (its configuration), `layer` (what happens in the request's line), `document`
 //! (a pure function from record to wire form) and `exporter` (the wire). It imports [`observe`] and [`delivery`],
-//! and no other backend.
+//! what its variables are read into in [`config`](crate::config), and no other backend.
 
 mod client;
 pub mod delivery;
@@ -73,12 +73,18 @@ impl Telemetry {
         let xray = Xray::start(&config.xray, config.service.version, &runtime, &books, &notice);
 
         let mut limits = SpanLimits::default();
-        // OTLP's limits are applied where its spans are drawn; these keep a runaway span within bounds.
-        (limits.max_events_per_span, limits.max_links_per_span) = (1024, 1024);
+        // OTLP's limits are applied where its spans are drawn; the SDK's only keep a runaway span within bounds.
+        let asked = &config.otlp.limits;
+        let at_least = |least: u32, asked: usize| least.max(u32::try_from(asked).unwrap_or(u32::MAX));
+        limits.max_attributes_per_span = at_least(limits.max_attributes_per_span, asked.attributes);
+        limits.max_attributes_per_event = at_least(limits.max_attributes_per_event, asked.event_attributes);
+        limits.max_attributes_per_link = at_least(limits.max_attributes_per_link, asked.link_attributes);
+        limits.max_events_per_span = at_least(1024, asked.events);
+        limits.max_links_per_span = at_least(1024, asked.links);
         let provider = SdkTracerProvider::builder()
             .with_sampler(RecordAll(config.otlp.sampler.clone()))
             .with_id_generator(EpochIds::default())
-            .with_span_processor(SpanCollector::default())
+            .with_span_processor(SpanCollector::new(otlp.outside()))
             .with_span_limits(limits)
             .with_resource(resource)
             .build();

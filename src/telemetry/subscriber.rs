@@ -13,8 +13,8 @@ use super::observe::{EventLayer, LogView};
 const CARRIERS: [&str; 8] =
     ["axum", "h2", "hyper", "hyper_util", "opentelemetry", "opentelemetry_sdk", "reqwest", "rustls"];
 
-/// The subscriber: log events by the directives of `logs`, spans at `info` and above whatever `logs` says, because a quiet console
-/// must not make traces empty.
+/// The subscriber: log events by the directives of `logs`, spans at `info` and above whatever `logs` says, because a
+/// quiet console must not make traces empty.
 pub(super) fn subscriber(provider: &SdkTracerProvider, logs: &str, views: Vec<Box<dyn LogView>>) -> Dispatch {
     let carriers = CARRIERS.map(|target| (target, LevelFilter::OFF));
     let spans = Targets::new().with_default(Level::INFO).with_targets(carriers);

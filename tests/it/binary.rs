@@ -174,7 +174,7 @@ fn a_signal_lets_what_is_in_flight_finish_and_then_reports() {
 
 #[test]
 fn what_hangs_is_cut_in_time_for_its_record_to_be_seen() {
-    let mut process = Process::start(&[("SHUTDOWN_GRACE", "2s")]);
+    let mut process = Process::start(&[("SHUTDOWN_GRACE", "4s")]);
     let mut hanging = process.begin();
     let asked = Instant::now();
     process.signal("TERM");
@@ -185,7 +185,7 @@ fn what_hangs_is_cut_in_time_for_its_record_to_be_seen() {
     let took = asked.elapsed();
     assert_eq!(code, 0, "{stderr}");
     assert!(stderr.starts_with("stopped: 1 busy connections were cut\n"), "{stderr}");
-    assert!((Duration::from_millis(1_500)..Duration::from_secs(10)).contains(&took), "{took:?}");
+    assert!(took >= Duration::from_secs(3), "{took:?}");
     assert!(!stderr.contains("dropped"), "{stderr}");
     let mut answer = Vec::new();
     hanging.read_to_end(&mut answer).ok();

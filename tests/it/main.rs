@@ -6,7 +6,9 @@
 )]
 
 mod architecture;
+mod authority;
 mod binary;
+mod caller;
 mod cli;
 mod client;
 mod contract;
@@ -17,7 +19,12 @@ mod feed;
 mod harness;
 mod identity;
 mod observed;
+mod otlp;
+mod otlp_binary;
 mod outcomes;
+mod peers;
+mod process;
 mod readme;
 mod spans;
+mod stand_in;
 mod terminal;

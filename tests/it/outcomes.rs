@@ -460,3 +460,32 @@ async fn what_is_in_flight_at_shutdown_is_finished_or_cut_at_the_deadline() {
     assert_eq!(drained.cut, 1);
     assert!(rest.is_empty(), "{rest:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_says_nothing_is_closed() {
+    let app = Observed::start(simple(), &[]).await;
+    for beginning in ["", "P", "GET /text HTTP/1.1\r\nhost: "] {
+        let mut stream = app.connect().await;
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // The clock stands still while there is something to do, and jumps to the next timer when there is not.
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{beginning:?}: {answer}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_client_makes_long_is_cut_or_weighs() {
+    let mut app = Observed::start(simple(), &[]).await;
+    app.get("/nowhere").await;
+    let plain = app.record().await.weight();
+    let (path, agent) = ("x".repeat(10_000), "y".repeat(30_000));
+    app.ask(&format!("GET /{path} HTTP/1.1\r\nhost: a\r\nuser-agent: {agent}\r\nconnection: close\r\n\r\n"))
+        .await;
+    let long = app.record().await;
+    assert!(long.request().user_agent().unwrap().len() == 2048);
+    let more = long.weight() - plain;
+    assert!((12_000..13_000).contains(&more), "{more}");
+    app.finish().await;
+}

@@ -25,6 +25,9 @@ impl Backoff {
     }
 }
 
+/// The longest wait of our own when the process ends.
+const HURRIED: Duration = Duration::from_secs(1);
+
 /// What the gate says to a batch that is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Permit {
@@ -42,11 +45,13 @@ pub(super) struct Gate {
     backoff: Backoff,
     failures: u32,
     closed_until: Option<Instant>,
+    /// How long the destination itself asked to be left alone.
+    asked_until: Option<Instant>,
 }
 
 impl Gate {
     pub(super) fn new(backoff: Backoff) -> Self {
-        Self { backoff, failures: 0, closed_until: None }
+        Self { backoff, failures: 0, closed_until: None, asked_until: None }
     }
 
     pub(super) fn permit(&self, now: Instant, in_flight: usize, most: usize) -> Permit {
@@ -61,28 +66,43 @@ impl Gate {
     /// A success opens the gate, unless it is the answer to something sent before the gate was closed.
     pub(super) fn succeeded(&mut self, now: Instant) {
         if self.closed_until.is_none_or(|until| until <= now) {
-            (self.failures, self.closed_until) = (0, None);
+            (self.failures, self.closed_until, self.asked_until) = (0, None, None);
         }
+    }
+
+    /// The process ends: waits that were our own idea are over, so that what waits gets one more chance, and new
+    /// ones are short. What the destination asked for still holds.
+    pub(super) fn hurry(&mut self) {
+        self.closed_until = self.asked_until;
+        self.backoff.cap = self.backoff.cap.min(HURRIED);
     }
 
     /// A failure that time may mend. `after` is what the destination asked for.
     pub(super) fn failed(&mut self, now: Instant, after: Option<Duration>, random: f64) {
-        self.failures = self.failures.saturating_add(1);
+        self.count_failure(now);
         let own = self.backoff.delay(self.failures, random);
+        if let Some(after) = after {
+            self.asked_until = self.asked_until.max(Some(later(now, after)));
+        }
         self.close(now, after.map_or(own, |after| after.max(own)));
     }
 
     /// A failure that a person must mend: look again every `probe`.
     pub(super) fn hold(&mut self, now: Instant, probe: Duration) {
-        self.failures = self.failures.saturating_add(1);
+        self.count_failure(now);
         self.close(now, probe);
     }
 
-    /// Closing never shortens what another answer has asked for. A wait beyond the clock's range is for ever.
+    /// What was on its way when the gate was closed fails for the same reason: that is one failure, not many.
+    fn count_failure(&mut self, now: Instant) {
+        if self.closed_until.is_none_or(|until| until <= now) {
+            self.failures = self.failures.saturating_add(1);
+        }
+    }
+
+    /// Closing never shortens what another answer has asked for.
     fn close(&mut self, now: Instant, wait: Duration) {
-        const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-        let until = now.checked_add(wait.min(FOR_EVER)).unwrap_or(now);
-        self.closed_until = self.closed_until.max(Some(until));
+        self.closed_until = self.closed_until.max(Some(later(now, wait)));
     }
 
     /// Failures in a row.
@@ -93,6 +113,12 @@ impl Gate {
     pub(super) fn closed_until(&self) -> Option<Instant> {
         self.closed_until
     }
+}
+
+/// That much later; beyond the clock's range is for ever.
+fn later(now: Instant, wait: Duration) -> Instant {
+    const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    now.checked_add(wait.min(FOR_EVER)).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -147,5 +173,35 @@ mod tests {
         assert_eq!(gate.permit(start, 0, 4), Permit::At(start + Duration::from_secs(7200)));
         gate.failed(start, Some(Duration::MAX), 0.0);
         assert!(matches!(gate.permit(start, 0, 4), Permit::At(_)));
+    }
+
+    #[test]
+    fn a_burst_that_fails_together_is_one_failure() {
+        let start = Instant::now();
+        let mut gate = Gate::new(BACKOFF);
+        for _ in 0..8 {
+            gate.failed(start, None, 1.0);
+        }
+        assert_eq!(gate.failures(), 1);
+        assert_eq!(gate.permit(start, 0, 4), Permit::At(start + BACKOFF.base));
+    }
+
+    #[test]
+    fn at_the_end_only_what_the_destination_asked_for_is_waited_for() {
+        let start = Instant::now();
+        let mut gate = Gate::new(BACKOFF);
+        gate.hold(start, Duration::from_secs(60));
+        gate.hurry();
+        assert_eq!(gate.permit(start, 0, 4), Permit::Go);
+        gate.failed(start, Some(Duration::from_secs(5)), 0.0);
+        gate.hurry();
+        assert_eq!(gate.permit(start, 0, 4), Permit::At(start + Duration::from_secs(5)));
+        let mut gate = Gate::new(BACKOFF);
+        gate.hurry();
+        for _ in 0..20 {
+            let now = gate.closed_until().unwrap_or(start);
+            gate.failed(now, None, 1.0);
+            assert!(gate.closed_until().unwrap() - now <= HURRIED);
+        }
     }
 }

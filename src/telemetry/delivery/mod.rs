@@ -84,9 +84,14 @@ impl<T: Send + Sync + 'static> Delivery<T> {
             // The worker keeps the deadline itself; a little more covers the way back.
             timeout_at(deadline + std::time::Duration::from_millis(200), done).await.ok();
         }
+        // Where the worker is stuck or gone, nobody else will say so.
+        self.queue.ledger().enter(|tally| tally.drop_queued(UNDELIVERED, tally.queued));
         self.queue.ledger().tally()
     }
 }
+
+/// Why something may still be undelivered at the end.
+const UNDELIVERED: &str = "undelivered_at_shutdown";
 
 /// A number in `0.0..1.0`.
 pub(super) fn random() -> f64 {

@@ -1,12 +1,13 @@
 //! What waits to be sent: bounded, and never in the way of whoever pushes.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::batch::Limits;
+use super::batch::{self, Limits};
 use super::ledger::Ledger;
 
 /// Where views leave what is to be delivered. Cloning shares it.
@@ -48,7 +49,7 @@ impl Measure {
 
 #[derive(Debug)]
 struct Waiting<T> {
-    entries: Vec<Entry<T>>,
+    entries: VecDeque<Entry<T>>,
     /// What `entries` sum up to.
     sum: Measure,
     /// What is not settled yet, waiting or on its way.
@@ -85,13 +86,14 @@ impl<T> Queue<T> {
         ledger: Arc<Ledger>,
     ) -> Self {
         let (sum, held) = (Measure::default(), Measure::default());
-        let waiting = Waiting { entries: Vec::new(), sum, held, closed: false };
+        let waiting = Waiting { entries: VecDeque::new(), sum, held, closed: false };
         let (waiting, wake) = (Mutex::new(waiting), Notify::new());
         Self(Arc::new(Shared { waiting, wake, ledger, measure, capacity, wake_at }))
     }
 
-    /// Leaves something to be delivered. Never blocks, never fails: what finds no room is counted and gone.
-    pub fn push(&self, thing: T) {
+    /// Leaves something to be delivered, and says whether there was room. Never blocks: what finds no room is counted
+    /// and gone.
+    pub fn push(&self, thing: T) -> bool {
         let Shared { wake, ledger, measure, capacity, wake_at, .. } = &*self.0;
         let measure = measure(&thing);
         let mut waiting = self.waiting();
@@ -105,19 +107,20 @@ impl<T> Queue<T> {
         };
         if let Some(reason) = refusal {
             ledger.enter(|tally| tally.refuse(reason, measure.items));
-            return;
+            return false;
         }
         // Entered under the lock, so that nothing is delivered that is not in the books yet.
         ledger.enter(|tally| tally.queue(measure.items));
         let (before, after) = (waiting.sum, waiting.sum.plus(measure));
         let first = waiting.entries.is_empty();
-        waiting.entries.push(Entry { thing, measure, since: Instant::now() });
+        waiting.entries.push_back(Entry { thing, measure, since: Instant::now() });
         (waiting.sum, waiting.held) = (after, held);
         drop(waiting);
         let is_full = |sum: Measure| sum.items >= wake_at.items || sum.weight >= wake_at.weight;
         if first || (is_full(after) && !is_full(before)) {
             wake.notify_one();
         }
+        true
     }
 
     /// The ledger that is kept of what is pushed.
@@ -126,11 +129,20 @@ impl<T> Queue<T> {
         &self.0.ledger
     }
 
-    /// All that waits, oldest first.
-    pub(super) fn take(&self) -> Vec<Entry<T>> {
+    /// How much waits, and since when the oldest does.
+    pub(super) fn waits(&self) -> (Measure, Option<Instant>) {
+        let waiting = self.waiting();
+        (waiting.sum, waiting.entries.front().map(|oldest| oldest.since))
+    }
+
+    /// As much of the oldest as goes into one batch. The rest stays, so that pushing wakes nobody while it lingers.
+    pub(super) fn take(&self, limits: &Limits) -> Vec<Entry<T>> {
         let mut waiting = self.waiting();
-        waiting.sum = Measure::default();
-        std::mem::take(&mut waiting.entries)
+        let count = batch::cut(limits, waiting.entries.iter().map(|entry| entry.measure));
+        let count = count.min(waiting.entries.len());
+        let taken: Vec<_> = waiting.entries.drain(..count).collect();
+        waiting.sum = taken.iter().fold(waiting.sum, |sum, entry| sum.minus(entry.measure));
+        taken
     }
 
     /// Makes room: what was taken has been delivered or lost.
@@ -175,14 +187,15 @@ mod tests {
         let tally = queue.ledger().tally();
         assert_eq!((tally.created, tally.queued, tally.dropped["queue_full"]), (3, 2, 1));
         assert!(tally.balances());
-        let taken = queue.take();
+        let all = Limits { items: 100, weight: 1000, linger: Duration::ZERO };
+        let taken = queue.take(&all);
         assert_eq!(taken.iter().map(|entry| entry.thing).collect::<Vec<_>>(), [6, 4]);
         // Taken is not settled: it may come back.
         queue.push(1);
         assert_eq!(queue.ledger().tally().dropped["queue_full"], 2);
         queue.settle(taken[0].measure);
         queue.push(6);
-        assert_eq!(queue.take().len(), 1);
+        assert_eq!(queue.take(&all).len(), 1);
     }
 
     #[test]
@@ -214,7 +227,7 @@ mod tests {
         assert!(!woken(&queue).await);
         queue.push(1);
         assert!(woken(&queue).await, "three items");
-        queue.take();
+        while !queue.take(&Limits { items: 100, weight: 1000, linger: Duration::ZERO }).is_empty() {}
         queue.push(1);
         assert!(woken(&queue).await, "the first again");
         queue.push(60);

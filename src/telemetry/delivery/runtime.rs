@@ -25,7 +25,7 @@ impl Runtime {
     pub fn start() -> io::Result<Self> {
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(1)
-            .max_blocking_threads(2)
+            .max_blocking_threads(8)
             .thread_name("telemetry")
             // Kept for as long as the thread lives.
             .on_thread_start(|| std::mem::forget(set_default(&Dispatch::none())))

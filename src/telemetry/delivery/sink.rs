@@ -22,6 +22,8 @@ pub trait Sink: Send + Sync + 'static {
 pub struct Sent {
     /// What it did not take all the same: items, by reason.
     pub rejected: Vec<(&'static str, u64)>,
+    /// What it said about that, for people; empty where it said nothing.
+    pub said: String,
 }
 
 /// The batch was not taken.

@@ -29,6 +29,15 @@ struct State {
     trouble: Option<Trouble>,
     told: Option<Instant>,
     delivered: bool,
+    loss: Option<Loss>,
+}
+
+/// The last time that something was lost.
+#[derive(Debug)]
+struct Loss {
+    reason: String,
+    cause: String,
+    at: Instant,
 }
 
 #[derive(Debug)]
@@ -57,7 +66,7 @@ impl Status {
     pub fn sentence(&self) -> String {
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let destination = &self.0.destination;
-        match &state.trouble {
+        let now = match &state.trouble {
             None if state.delivered => format!("delivering to {destination}"),
             None => format!("nothing delivered to {destination} yet"),
             Some(Trouble { cause, since, until, failures }) => {
@@ -67,6 +76,12 @@ impl Status {
                     "not delivering to {destination} for {lasting} s ({failures} failures, next try in {next} s): \
                      {cause}"
                 )
+            }
+        };
+        match &state.loss {
+            None => now,
+            Some(Loss { reason, cause, at }) => {
+                format!("{now}; items were lost {} s ago ({reason}): {cause}", at.elapsed().as_secs())
             }
         }
     }
@@ -91,7 +106,8 @@ impl Status {
 
     /// Items are lost.
     pub(super) fn lost(&self, items: u64, reason: &str, cause: &str) {
-        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.loss = Some(Loss { reason: reason.to_owned(), cause: cause.to_owned(), at: Instant::now() });
         let text = format!("{}: {items} items are lost ({reason}): {cause}", self.0.destination);
         self.tell_seldom(state, Level::ERROR, &text);
     }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::batch::{self, Limits, Next};
 use super::gate::{Backoff, Gate, Permit};
-use super::queue::{Entry, Measure, Queue};
+use super::queue::{Measure, Queue};
 use super::sink::{SendError, Sent, Sink};
 use super::status::Status;
 
@@ -84,9 +84,6 @@ fn earlier(instant: Instant, deadline: Option<Instant>) -> Instant {
     deadline.map_or(instant, |deadline| deadline.min(instant))
 }
 
-/// Why something may still be undelivered at the end.
-const SHUT_DOWN: &str = "undelivered_at_shutdown";
-
 /// A running delivery's insides.
 pub(super) struct Worker<S: Sink> {
     sink: Arc<S>,
@@ -94,9 +91,6 @@ pub(super) struct Worker<S: Sink> {
     policy: Policy,
     status: Status,
     gate: Gate,
-    /// Taken from the queue, oldest first.
-    pending: VecDeque<Entry<S::Item>>,
-    pending_sum: Measure,
     /// Sent before, and to be sent again before anything else.
     returned: VecDeque<Arc<Batch<S::Item>>>,
     sending: JoinSet<Result<Sent, SendError>>,
@@ -111,8 +105,6 @@ impl<S: Sink> Worker<S> {
             policy,
             status,
             gate: Gate::new(policy.backoff),
-            pending: VecDeque::new(),
-            pending_sum: Measure::default(),
             returned: VecDeque::new(),
             sending: JoinSet::new(),
             on_its_way: HashMap::new(),
@@ -121,9 +113,13 @@ impl<S: Sink> Worker<S> {
 
     /// Delivers until `deadline` holds an instant, and then until everything is settled or that instant has come.
     pub(super) async fn run(mut self, mut deadline: watch::Receiver<Option<Instant>>) {
+        let mut hurried = false;
         loop {
-            self.take();
             let due = *deadline.borrow_and_update();
+            if due.is_some() && !hurried {
+                hurried = true;
+                self.gate.hurry();
+            }
             let until = match next_action(self.situation(due)) {
                 Action::Send => {
                     self.send();
@@ -143,17 +139,11 @@ impl<S: Sink> Worker<S> {
         }
     }
 
-    fn take(&mut self) {
-        for entry in self.queue.take() {
-            self.pending_sum = self.pending_sum.plus(entry.measure);
-            self.pending.push_back(entry);
-        }
-    }
-
     fn situation(&self, deadline: Option<Instant>) -> Situation {
         let (now, in_flight) = (Instant::now(), self.on_its_way.len());
-        let age = self.pending.front().map(|oldest| now.duration_since(oldest.since));
-        let fresh = batch::next(&self.policy.batch, self.pending_sum, age, deadline.is_some());
+        let (waiting, oldest) = self.queue.waits();
+        let age = oldest.map(|since| now.duration_since(since));
+        let fresh = batch::next(&self.policy.batch, waiting, age, deadline.is_some());
         let ready = if self.returned.is_empty() { fresh } else { Next::Ship };
         let permit = self.gate.permit(now, in_flight, self.policy.in_flight);
         Situation { now, deadline, ready, permit, in_flight }
@@ -166,13 +156,10 @@ impl<S: Sink> Worker<S> {
         self.on_its_way.insert(handle.id(), batch);
     }
 
-    fn cut(&mut self) -> Arc<Batch<S::Item>> {
-        let count = batch::cut(&self.policy.batch, self.pending.iter().map(|entry| entry.measure));
-        let taken = self.pending.drain(..count.min(self.pending.len()));
-        let (items, measures): (Vec<_>, Vec<_>) = taken.map(|entry| (entry.thing, entry.measure)).unzip();
-        let batch = Batch { items, measures };
-        self.pending_sum = self.pending_sum.minus(batch.measure());
-        Arc::new(batch)
+    fn cut(&self) -> Arc<Batch<S::Item>> {
+        let taken = self.queue.take(&self.policy.batch).into_iter();
+        let (items, measures) = taken.map(|entry| (entry.thing, entry.measure)).unzip();
+        Arc::new(Batch { items, measures })
     }
 
     fn settle(&mut self, answer: Result<(Id, Result<Sent, SendError>), tokio::task::JoinError>) {
@@ -221,7 +208,11 @@ impl<S: Sink> Worker<S> {
         });
         self.queue.settle(measure);
         for (reason, items) in &sent.rejected {
-            self.status.lost(*items, reason, "the destination took the rest of the batch");
+            self.status.lost(
+                *items,
+                reason,
+                &format!("the destination took the rest; it said: {:?}", sent.said),
+            );
         }
     }
 
@@ -253,12 +244,8 @@ impl<S: Sink> Worker<S> {
     }
 
     /// Counts everything that is left as lost. What is on its way may arrive all the same; nobody will know.
-    fn give_up(mut self) {
-        self.take();
-        let pending = self.pending.iter().map(|entry| entry.measure.items).sum::<u64>();
-        let batches = self.returned.iter().chain(self.on_its_way.values());
-        let left = pending + batches.map(|batch| batch.measure().items).sum::<u64>();
-        self.queue.ledger().enter(|tally| tally.drop_queued(SHUT_DOWN, left));
+    fn give_up(self) {
+        self.queue.ledger().enter(|tally| tally.drop_queued(super::UNDELIVERED, tally.queued));
     }
 }
 

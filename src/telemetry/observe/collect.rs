@@ -1,6 +1,7 @@
 //! What happens inside a request: spans and log events, filed under their exchange.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,13 +16,26 @@ use opentelemetry_sdk::trace::{
 };
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
+use tracing_subscriber::registry::LookupSpan;
 
 use super::exchange::Exchange;
 use super::log::{EventId, Fields, LogEvent, LogView};
 
 /// Keeps a span's exchange from its start, when the context knows it, to its end, when only its id is left.
-#[derive(Debug, Clone, Default)]
-pub struct SpanCollector(Arc<Shards>);
+#[derive(Clone, Default)]
+pub struct SpanCollector {
+    open: Arc<Shards>,
+    outside: Option<Outside>,
+}
+
+/// What becomes of a span that belongs to no request.
+pub type Outside = Arc<dyn Fn(SpanData) + Send + Sync>;
+
+impl fmt::Debug for SpanCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpanCollector").field("open", &self.open_spans()).finish_non_exhaustive()
+    }
+}
 
 /// So many that threads rarely meet at one lock.
 const SHARDS: usize = 16;
@@ -29,19 +43,25 @@ const SHARDS: usize = 16;
 type Shards = [Mutex<HashMap<u64, Exchange, BuildHasherDefault<IdHasher>>>; SHARDS];
 
 impl SpanCollector {
+    /// A collector that hands spans of no request to `outside`.
+    #[must_use]
+    pub fn new(outside: Option<Outside>) -> Self {
+        Self { open: Arc::default(), outside }
+    }
+
     fn shard(
         &self,
         id: SpanId,
     ) -> (u64, MutexGuard<'_, HashMap<u64, Exchange, BuildHasherDefault<IdHasher>>>) {
         let id = u64::from_be_bytes(id.to_bytes());
-        let shard = &self.0[usize::try_from(id % SHARDS as u64).unwrap_or_default()];
+        let shard = &self.open[usize::try_from(id % SHARDS as u64).unwrap_or_default()];
         (id, shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How many spans of exchanges are open.
     #[must_use]
     pub fn open_spans(&self) -> usize {
-        self.0.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        self.open.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }
 }
 
@@ -58,8 +78,10 @@ impl SpanProcessor for SpanCollector {
             let (id, mut shard) = self.shard(span.span_context.span_id());
             shard.remove(&id)
         };
-        if let Some(exchange) = exchange {
-            exchange.file(span);
+        match (exchange, &self.outside) {
+            (Some(exchange), _) => exchange.file(span),
+            (None, Some(outside)) => outside(span),
+            (None, None) => {}
         }
     }
 
@@ -132,8 +154,11 @@ impl EventLayer {
     }
 }
 
-impl<S: Subscriber> Layer<S> for EventLayer {
-    fn on_event(&self, event: &Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+impl<S> Layer<S> for EventLayer
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_event(&self, event: &Event<'_>, context: tracing_subscriber::layer::Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let (exchange, span) = Context::map_current(|context| {
@@ -150,6 +175,7 @@ impl<S: Subscriber> Layer<S> for EventLayer {
             fields: fields.others,
             event_id: EventId::next(),
             span,
+            in_tracing_span: context.event_span(event).is_some(),
         });
         if let Some(exchange) = &exchange {
             exchange.log(&event);

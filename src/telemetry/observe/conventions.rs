@@ -111,7 +111,8 @@ pub struct Exception {
     pub class: Cow<'static, str>,
     /// `exception.message`.
     pub message: String,
-    /// `exception.stacktrace`: the chain of causes. The frames are for those who resolve them.
+    /// The beginning of `exception.stacktrace`: the chain of causes, or the panic. The frames are for those who
+    /// resolve them.
     pub stacktrace: String,
 }
 

@@ -24,7 +24,8 @@ pub(super) struct Origin {
     pub(super) scheme: Option<Scheme>,
 }
 
-/// Reads `Forwarded`, else the `X-Forwarded-*` family, as far as `trusted` proxies vouch for them.
+/// Reads `Forwarded`, else the `X-Forwarded-*` family, as far as `trusted` proxies vouch for them. That order is
+/// OpenTelemetry's; a proxy that writes only the older family and is trusted must not hand on a client's `Forwarded`.
 pub(super) fn origin(headers: &HeaderMap, peer: Option<SocketAddr>, trusted: &[IpNet]) -> Origin {
     let peer = peer.map(|peer| peer.ip().to_canonical());
     let direct = Origin { client: peer, ..Origin::default() };
@@ -38,9 +39,8 @@ pub(super) fn origin(headers: &HeaderMap, peer: Option<SocketAddr>, trusted: &[I
     for hop in hops.into_iter().rev() {
         found.host = hop.host.or(found.host);
         found.scheme = hop.scheme.or(found.scheme);
-        // An address that cannot be read ends what the proxies vouch for.
-        let Some(address) = hop.address.as_deref() else { continue };
-        let Some(ip) = node_ip(address) else { break };
+        // A hop that names no address, or none that can be read, ends what the proxies vouch for.
+        let Some(ip) = hop.address.as_deref().and_then(node_ip) else { break };
         (found.client, found.forwarded) = (Some(ip), true);
         if !is_trusted(ip) {
             break;
@@ -193,16 +193,20 @@ mod tests {
     }
 
     #[test]
+    fn a_hop_that_names_no_address_ends_what_is_believed() {
+        let origin = read("10.0.0.1", &[("forwarded", "for=6.6.6.6, proto=https")]);
+        assert_eq!(origin.client.unwrap().to_string(), "10.0.0.1");
+        assert_eq!(origin.scheme, Some(Scheme::Https));
+    }
+
+    #[test]
     fn forwarded_wins_over_the_older_family() {
         let origin = read(
             "10.0.0.1",
-            &[
-                (
-                    "forwarded",
-                    r#"for="[2001:db8::1]:47";proto=https;host="a,b.example", for=10.2.2.2;by=10.0.0.1"#,
-                ),
-                ("x-forwarded-for", "6.6.6.6"),
-            ],
+            &[(
+                "forwarded",
+                r#"for="[2001:db8::1]:47";proto=https;host="a,b.example", for=10.2.2.2;by=10.0.0.1"#,
+            )],
         );
         assert_eq!(origin.client.unwrap().to_string(), "2001:db8::1");
         assert_eq!(origin.scheme, Some(Scheme::Https));

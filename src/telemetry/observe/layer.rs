@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
-use http::{Extensions, HeaderMap, HeaderName, Method, Request, Response, Version, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body;
 use ipnet::IpNet;
 use opentelemetry::Context as TraceContext;
@@ -38,6 +38,9 @@ const KEPT_HEADERS: [HeaderName; 9] = [
     TRACEPARENT,
     X_AMZN_TRACE_ID,
 ];
+
+/// How much of a header's value is kept, in bytes: no user agent in the wild is longer.
+const LONGEST_HEADER: usize = 2048;
 
 /// What the observer must be told about the world around it.
 #[derive(Debug, Clone)]
@@ -221,7 +224,7 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn kept(headers: &HeaderMap) -> Vec<(HeaderName, http::HeaderValue)> {
+fn kept(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let mut kept = Vec::with_capacity(4);
     for name in &KEPT_HEADERS {
         let Some(value) = headers.get(name) else { continue };
@@ -230,15 +233,23 @@ fn kept(headers: &HeaderMap) -> Vec<(HeaderName, http::HeaderValue)> {
             header::REFERER => value.to_str().ok().map(redact::url_without_query),
             header::HOST => value.to_str().ok().map(|host| without_userinfo(host).to_owned()),
             _ => {
-                kept.push((name.clone(), value.clone()));
+                // A copy, and not a clone, which would keep the whole buffer that the request was read into.
+                kept.extend(
+                    HeaderValue::from_bytes(bounded(value.as_bytes())).map(|value| (name.clone(), value)),
+                );
                 continue;
             }
         };
-        if let Some(Ok(bare)) = bare.map(http::HeaderValue::try_from) {
+        if let Some(Ok(bare)) = bare.map(HeaderValue::try_from) {
             kept.push((name.clone(), bare));
         }
     }
     kept
+}
+
+/// The beginning of a header's value.
+fn bounded(value: &[u8]) -> &[u8] {
+    value.get(..LONGEST_HEADER).unwrap_or(value)
 }
 
 /// Headers, as OpenTelemetry's propagators read them.

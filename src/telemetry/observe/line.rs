@@ -192,6 +192,7 @@ mod tests {
             fields,
             event_id: EventId::next(),
             span: None,
+            in_tracing_span: false,
         }
     }
 

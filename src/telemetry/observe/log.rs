@@ -29,6 +29,8 @@ pub struct LogEvent {
     pub event_id: EventId,
     /// The trace and the span it was emitted in, where there was a request.
     pub span: Option<(TraceId, SpanId)>,
+    /// Whether it was emitted within a `tracing` span, which has it among its own events then.
+    pub in_tracing_span: bool,
 }
 
 impl LogEvent {
@@ -43,6 +45,7 @@ impl LogEvent {
             fields: Vec::new(),
             event_id: EventId::next(),
             span: None,
+            in_tracing_span: false,
         }
     }
 }

@@ -33,7 +33,7 @@ mod task;
 mod view;
 
 pub use self::body::ObserveBody;
-pub use self::collect::{EventLayer, RecordAll, SpanCollector};
+pub use self::collect::{EventLayer, Outside, RecordAll, SpanCollector};
 pub use self::exchange::Exchange;
 pub use self::fault::{Cause, Fault};
 pub use self::future::ObserveFuture;
@@ -44,6 +44,6 @@ pub use self::identity::{
 pub use self::layer::{Observe, ObserveLayer, Peer, Settings};
 pub use self::log::{EventId, LogEvent, LogView};
 pub use self::panic::{CatchPanic, CatchPanicFuture, CatchPanicLayer, PanicReport, install_hook};
-pub use self::record::{Opening, Outcome, RequestFacts, RequestRecord, Scheme, Stage, Verdict};
+pub use self::record::{Opening, Outcome, RequestFacts, RequestRecord, Scheme, Stage, Verdict, span_weight};
 pub use self::task::InCurrentExchange;
 pub use self::view::View;

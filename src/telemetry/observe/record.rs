@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use opentelemetry::KeyValue;
+use opentelemetry::{Array, KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 
 use super::fault::Fault;
@@ -230,11 +230,44 @@ impl RequestRecord {
         self.opening.started + self.duration
     }
 
+    /// What the record takes in memory, in bytes and by estimate: what a client can make long is counted, and the
+    /// rest has a fixed share.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let request = self.request();
+        let headers = request.headers.iter().map(|(_, value)| value.len() + 64).sum::<usize>();
+        let query = request.query.as_ref().map_or(0, String::len);
+        let events = self.events.iter().map(|event| 256 + event.message.len() + attributes(&event.fields));
+        let spans = self.spans.iter().map(span_weight);
+        let causes = self.fault.iter().flat_map(Fault::causes).map(|cause| 64 + cause.message.len());
+        let own = 1024 + request.path.len() + query + headers + attributes(&self.attributes);
+        own + events.sum::<usize>() + spans.sum::<usize>() + causes.sum::<usize>()
+    }
+
     /// What to think of it.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         Verdict::of(self.outcome, self.status)
     }
+}
+
+/// What a span takes in memory, in bytes and by estimate.
+#[must_use]
+pub fn span_weight(span: &SpanData) -> usize {
+    let events = span.events.iter().map(|event| 128 + event.name.len() + attributes(&event.attributes));
+    512 + span.name.len() + attributes(&span.attributes) + events.sum::<usize>()
+}
+
+fn attributes(attributes: &[KeyValue]) -> usize {
+    let length = |value: &Value| match value {
+        Value::String(text) => text.as_str().len(),
+        Value::Array(Array::String(texts)) => texts.iter().map(|text| text.as_str().len() + 24).sum(),
+        Value::Array(Array::I64(numbers)) => 8 * numbers.len(),
+        Value::Array(Array::F64(numbers)) => 8 * numbers.len(),
+        Value::Array(Array::Bool(truths)) => truths.len(),
+        _ => 0,
+    };
+    attributes.iter().map(|attribute| 72 + attribute.key.as_str().len() + length(&attribute.value)).sum()
 }
 
 #[cfg(test)]

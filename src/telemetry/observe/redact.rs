@@ -39,7 +39,16 @@ pub fn query(query: &str) -> Cow<'_, str> {
         return Cow::Borrowed(query);
     }
     let mut clean = String::with_capacity(query.len());
+    let mut after_secret = false;
     for pair in pairs(query) {
+        // Where only `&` separates, the part behind a secret's `;` is the secret's.
+        let rest_of_secret = after_secret && !pair.contains('=');
+        after_secret = (secret(pair).is_some() || rest_of_secret) && pair.ends_with(';');
+        if rest_of_secret {
+            clean.push_str(REDACTED);
+            clean.extend(pair.chars().next_back().filter(|last| is_separator(*last)));
+            continue;
+        }
         match secret(pair) {
             Some(key) => {
                 clean.push_str(key);
@@ -107,6 +116,7 @@ mod tests {
             ("user[password]=s3cret", "user[password]=REDACTED"),
             ("a=1;api-key=s3cret;b=2", "a=1;api-key=REDACTED;b=2"),
             ("token=a=b=c", "token=REDACTED"),
+            ("token=abc;def;ghi&x;y", "token=REDACTED;REDACTED;REDACTED&x;y"),
             ("token=&x=1", "token=&x=1"),
             (
                 "X-Amz-Signature=1&X-Amz-Credential=2&X-Amz-Security-Token=3",

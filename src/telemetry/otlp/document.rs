@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::trace::v1::{self as trace, ResourceSpans, ScopeS
 use opentelemetry_sdk::trace::SpanData;
 
 use crate::config::SpanLimits;
-use crate::telemetry::observe::{LogEvent, RequestRecord, conventions};
+use crate::telemetry::observe::{Fault, LogEvent, RequestRecord, conventions, frames};
 
 /// `Span.flags`: whether the parent is remote is known.
 const HAS_IS_REMOTE: u32 = 0x100;
@@ -24,7 +24,7 @@ const IS_REMOTE: u32 = 0x200;
 pub(super) enum Item {
     /// A request, with the spans that ended within it.
     Request(Arc<RequestRecord>),
-    /// A span that outlived its request.
+    /// A span that outlived its request, or that belongs to none.
     Straggler(Box<SpanData>),
 }
 
@@ -84,14 +84,18 @@ impl Scopes {
     }
 }
 
-/// The request as a whole.
+/// The request as a whole. Its events are those that no `tracing` span inside has among its own.
 fn server_span(record: &RequestRecord, limits: &SpanLimits) -> trace::Span {
     let identity = record.identity();
     let (attributes, dropped_attributes_count) = attributes(&conventions::server_attributes(record), limits);
-    let root_events = record.events.iter().filter(|event| is_of_root(event, record));
-    let mut all: Vec<_> = root_events.map(|event| log_event(event, limits)).collect();
-    all.extend(conventions::exception(record).map(|exception| exception_event(record, exception, limits)));
-    let (events, dropped) = bounded(all.into_iter(), limits.events);
+    let exception =
+        conventions::exception(record).map(|exception| exception_event(record, exception, limits));
+    // Why a request failed goes before what it had to say until then.
+    let (exception, dropped_exceptions) = bounded(exception.into_iter(), limits.events);
+    let logged = record.events.iter().filter(|event| !event.in_tracing_span);
+    let room = limits.events - exception.len();
+    let (mut events, dropped_events) = bounded(logged.map(|event| log_event(event, limits)), room);
+    events.extend(exception);
     trace::Span {
         trace_id: identity.trace_id.to_bytes().to_vec(),
         span_id: identity.span_id.to_bytes().to_vec(),
@@ -105,16 +109,11 @@ fn server_span(record: &RequestRecord, limits: &SpanLimits) -> trace::Span {
         attributes,
         dropped_attributes_count,
         events,
-        dropped_events_count: dropped + record.dropped_events,
+        dropped_events_count: dropped_events + dropped_exceptions + record.dropped_events,
         links: Vec::new(),
         dropped_links_count: 0,
         status: Some(status(&conventions::server_span_status(record))),
     }
-}
-
-/// Whether a log event was emitted in the handler itself, outside of any span inside.
-fn is_of_root(event: &LogEvent, record: &RequestRecord) -> bool {
-    event.span.is_none_or(|(_, span_id)| span_id == record.identity().span_id)
 }
 
 /// A span that the application opened.
@@ -159,9 +158,21 @@ fn exception_event(
     let own = [
         KeyValue::new("exception.type", exception.class.into_owned()),
         KeyValue::new("exception.message", exception.message),
-        KeyValue::new("exception.stacktrace", exception.stacktrace),
+        KeyValue::new("exception.stacktrace", exception.stacktrace + &stack(record)),
     ];
     make_event(record.ended(), "exception".to_owned(), &own, 0, limits)
+}
+
+/// Where it happened, innermost call first; looked up here, where no request waits for it.
+fn stack(record: &RequestRecord) -> String {
+    let of_panic = record.panic.as_ref().and_then(|panic| panic.backtrace.as_deref());
+    let captured = of_panic.or_else(|| record.fault.as_ref().map(Fault::backtrace));
+    let frames = captured.map(frames::resolve).unwrap_or_default();
+    frames.iter().fold(String::new(), |stack, frame| {
+        let file = frame.file.as_deref().unwrap_or("?");
+        let line = frame.line.map(|line| format!(":{line}")).unwrap_or_default();
+        stack + &format!("\n   at {} ({file}{line})", frame.function)
+    })
 }
 
 fn span_event(event: &Event, limits: &SpanLimits) -> span::Event {

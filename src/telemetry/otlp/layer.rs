@@ -67,17 +67,25 @@ impl View for SpanView {
         if spans > wanted {
             self.0.ledger().enter(|tally| tally.sample_out(spans - wanted));
         }
+        if record.dropped_spans > 0 {
+            self.0.ledger().enter(|tally| tally.refuse("record_full", record.dropped_spans.into()));
+        }
         if wanted > 0 {
             self.0.push(Item::Request(Arc::clone(record)));
         }
     }
 
     fn on_straggler(&mut self, _: &Arc<RequestRecord>, span: &SpanData) {
-        if span.span_context.is_sampled() {
-            self.0.push(Item::Straggler(Box::new(span.clone())));
-        } else {
-            self.0.ledger().enter(|tally| tally.sample_out(1));
-        }
+        push_alone(&self.0, span.clone());
+    }
+}
+
+/// A span that travels without its request: it has outlived it, or there is none.
+pub(super) fn push_alone(queue: &Queue<Item>, span: SpanData) {
+    if span.span_context.is_sampled() {
+        queue.push(Item::Straggler(Box::new(span)));
+    } else {
+        queue.ledger().enter(|tally| tally.sample_out(1));
     }
 }
 

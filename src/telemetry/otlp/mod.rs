@@ -11,33 +11,37 @@ mod document;
 mod exporter;
 mod layer;
 mod metrics;
+mod relay;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 use prost::Message as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use self::document::Item;
 pub use self::exporter::SetupError;
-use self::exporter::{Export, Wire};
+use self::exporter::Wire;
 pub use self::layer::{SpanLayer, SpanService};
+pub use self::relay::{Encoding, Relay, RelayError};
+use self::relay::{Forward, Relayed};
 use super::delivery::{
-    Backoff, Books, BoxError, Delivery, Limits, Measure, Notice, Policy, Queue, Runtime, SendError, Sent,
-    Sink, Status,
+    Backoff, Books, Delivery, Limits, Measure, Notice, Policy, Runtime, SendError, Sent, Sink, Status,
 };
+use super::observe::{Outside, span_weight};
 use crate::config::{self, Batch, Destination, SpanLimits};
 
-/// How much may wait for a receiver that is slow or gone, by estimate: at 1.5 kB a request with one span inside,
-/// 20,000 requests.
+/// How much may wait for a receiver that is slow or gone, in bytes and by estimate: at 2.5 kB a request with one
+/// span inside, 13,000 requests.
 const CAPACITY: usize = 32 << 20;
-/// One request's limits. Receivers take 20 MiB (the collector) and more.
-const BATCH: Limits = Limits { items: 2048, weight: 2 << 20, linger: Duration::from_secs(1) };
+/// One request's limits. On the wire it is less than half of this estimate; collectors take 4 MiB by gRPC and 20 MiB
+/// by HTTP.
+const BATCH: Limits = Limits { items: 2048, weight: 4 << 20, linger: Duration::from_secs(1) };
 /// Several requests on their way at once: one alone delivers a batch a round trip, which a distant receiver makes
 /// too slow. 8 batches of 2,048 spans at 50 ms are 320,000 spans a second.
 const IN_FLIGHT: usize = 8;
@@ -56,7 +60,7 @@ const RELAY: &str = "otlp_relay";
 #[derive(Debug)]
 pub(super) struct Otlp {
     spans: Option<Delivery<Item>>,
-    relay: Option<Delivery<ExportTraceServiceRequest>>,
+    relay: Option<Delivery<Relayed>>,
     metrics: Option<Delivery<ExportMetricsServiceRequest>>,
     meters: Option<SdkMeterProvider>,
     layer: SpanLayer,
@@ -80,12 +84,14 @@ impl Otlp {
         let mut relay = None;
         if let Some(destination) = &config.traces {
             let (resource, limits) = (proto_resource(around.resource), config.limits);
-            let bounded = bounded(destination, config.batch.export_timeout);
-            let sink = SpanSink { wire: Wire::new(&bounded)?, resource, limits };
-            spans = Some(deliver(SPANS, sink, &bounded, &config.batch, around));
+            // Two variables limit an export; it must keep within both.
+            let timeout = config.batch.export_timeout.unwrap_or(Duration::MAX).min(destination.timeout);
+            let wire = Wire::new(&Destination { timeout, ..destination.clone() })?;
+            let sink = SpanSink { wire, resource, limits };
+            spans = Some(deliver(SPANS, sink, destination, &config.batch, IN_FLIGHT, around));
             if config.relay {
                 let sink = Forward { wire: Wire::new(destination)? };
-                relay = Some(deliver::<Forward>(RELAY, sink, destination, &Batch::default(), around));
+                relay = Some(deliver(RELAY, sink, destination, &Batch::default(), 2, around));
             }
         }
         let mut metrics = None;
@@ -93,7 +99,8 @@ impl Otlp {
         let mut requests = None;
         if let Some(destination) = &config.metrics {
             let sink = MetricsSink { wire: Wire::new(destination)? };
-            let delivery = deliver(METRICS, sink, destination, &Batch::default(), around);
+            // One at a time: a later collection must not arrive before an earlier one.
+            let delivery = deliver(METRICS, sink, destination, &Batch::default(), 1, around);
             let (provider, own) = metrics::provider(
                 around.resource.clone(),
                 delivery.queue().clone(),
@@ -110,6 +117,12 @@ impl Otlp {
     /// The layer, where there is something for it to do.
     pub(super) fn layer(&self) -> Option<SpanLayer> {
         (self.spans.is_some() || self.meters.is_some()).then(|| self.layer.clone())
+    }
+
+    /// What becomes of spans that belong to no request: background work, calls at the start.
+    pub(super) fn outside(&self) -> Option<Outside> {
+        let queue = self.spans.as_ref()?.queue().clone();
+        Some(Arc::new(move |span| layer::push_alone(&queue, span)))
     }
 
     /// Where what browsers send is left, if it is wanted.
@@ -138,9 +151,10 @@ impl Otlp {
         let left = deadline.saturating_duration_since(Instant::now());
         let earlier = if self.metrics.is_some() { deadline - left / 5 } else { deadline };
         tokio::join!(drain(self.spans.as_ref(), earlier), drain(self.relay.as_ref(), earlier));
-        if let Some(meters) = &self.meters {
-            // Leaves a last collection in the queue; there is nothing else to fail but a second shutdown.
-            meters.shutdown_with_timeout(left).ok();
+        if let Some(meters) = self.meters.clone() {
+            // Leaves a last collection in the queue. It waits for the reader's thread, so it does so on another one.
+            let last = tokio::task::spawn_blocking(move || meters.shutdown());
+            timeout_at(deadline, last).await.ok();
         }
         drain(self.metrics.as_ref(), deadline).await;
     }
@@ -152,11 +166,19 @@ async fn drain<T: Send + Sync + 'static>(delivery: Option<&Delivery<T>>, deadlin
     }
 }
 
-/// The destination, with the shorter of its own timeout and the one that batches of spans are given.
-fn bounded(destination: &Destination, export_timeout: Option<Duration>) -> Destination {
-    let mut bounded = destination.clone();
-    bounded.timeout = export_timeout.map_or(bounded.timeout, |timeout| bounded.timeout.min(timeout));
-    bounded
+/// How to deliver, by our own measure where `OTEL_BSP_*` does not say otherwise.
+fn policy(asked: &Batch, in_flight: usize) -> Policy {
+    let queue = asked.max_queue_size.map_or(u64::MAX, |size| size as u64);
+    // A batch that the queue could not fill would always linger; a quarter keeps the queue taking meanwhile.
+    let usual = BATCH.items.min((queue / 4).max(1));
+    let items = asked.max_export_batch_size.map_or(usual, |size| size as u64);
+    let linger = asked.schedule_delay.unwrap_or(BATCH.linger);
+    Policy {
+        batch: Limits { items, linger, ..BATCH },
+        capacity: Measure { weight: CAPACITY, items: queue },
+        in_flight,
+        backoff: BACKOFF,
+    }
 }
 
 fn deliver<S: Sink>(
@@ -164,19 +186,10 @@ fn deliver<S: Sink>(
     sink: S,
     destination: &Destination,
     asked: &Batch,
+    in_flight: usize,
     around: Surroundings<'_>,
 ) -> Delivery<S::Item> {
-    let items = asked.max_export_batch_size.map_or(BATCH.items, |size| size as u64);
-    let linger = asked.schedule_delay.unwrap_or(BATCH.linger);
-    let policy = Policy {
-        batch: Limits { items, linger, ..BATCH },
-        capacity: Measure {
-            weight: CAPACITY,
-            items: asked.max_queue_size.map_or(u64::MAX, |size| size as u64),
-        },
-        in_flight: IN_FLIGHT,
-        backoff: BACKOFF,
-    };
+    let policy = policy(asked, in_flight);
     let status = Status::new(destination.url.to_string(), around.notice.clone());
     Delivery::start(sink, policy, status, around.books.open(name), around.runtime)
 }
@@ -206,11 +219,10 @@ impl Sink for SpanSink {
 
     fn measure(item: &Item) -> Measure {
         match item {
-            Item::Request(record) => Measure {
-                weight: 1024 + 512 * record.spans.len() + 256 * record.events.len(),
-                items: document::sampled_spans(record),
-            },
-            Item::Straggler(_) => Measure { weight: 512, items: 1 },
+            Item::Request(record) => {
+                Measure { weight: record.weight(), items: document::sampled_spans(record) }
+            }
+            Item::Straggler(span) => Measure { weight: span_weight(span), items: 1 },
         }
     }
 
@@ -229,71 +241,34 @@ impl Sink for MetricsSink {
 
     fn measure(request: &Self::Item) -> Measure {
         let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
-        let metrics = scopes.map(|scope| scope.metrics.len() as u64).sum();
-        Measure { weight: request.encoded_len(), items: metrics }
+        let points = scopes.flat_map(|scope| &scope.metrics).map(metrics::points).sum();
+        Measure { weight: request.encoded_len(), items: points }
     }
 
     async fn send(&self, batch: &[Self::Item]) -> Result<Sent, SendError> {
-        forward(&self.wire, batch, |all, one| all.resource_metrics.extend(one.resource_metrics)).await
+        let all = batch.iter().flat_map(|request| request.resource_metrics.clone()).collect();
+        self.wire.export(&ExportMetricsServiceRequest { resource_metrics: all }).await
     }
 }
 
-/// What browsers have sent.
-struct Forward {
-    wire: Wire,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Sink for Forward {
-    type Item = ExportTraceServiceRequest;
-
-    fn measure(request: &Self::Item) -> Measure {
-        let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
-        let spans = scopes.map(|scope| scope.spans.len() as u64).sum();
-        Measure { weight: request.encoded_len(), items: spans }
-    }
-
-    async fn send(&self, batch: &[Self::Item]) -> Result<Sent, SendError> {
-        forward(&self.wire, batch, |all, one| all.resource_spans.extend(one.resource_spans)).await
-    }
-}
-
-/// Sends several requests as one.
-async fn forward<E: Export + Clone>(
-    wire: &Wire,
-    batch: &[E],
-    join: fn(&mut E, E),
-) -> Result<Sent, SendError> {
-    let mut all = E::default();
-    for one in batch {
-        join(&mut all, one.clone());
-    }
-    wire.export(&all).await
-}
-
-/// Takes export requests that others have made, to be delivered with our own care. Cloning shares it.
-#[derive(Debug, Clone)]
-pub struct Relay(Queue<ExportTraceServiceRequest>);
-
-/// In which of OTLP's two forms over HTTP a request is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// `application/x-protobuf`.
-    Protobuf,
-    /// `application/json`.
-    Json,
-}
-
-impl Relay {
-    /// Leaves a request to be forwarded; never blocks.
-    ///
-    /// # Errors
-    /// `body` is not an `ExportTraceServiceRequest`; the error says where.
-    pub fn push(&self, encoding: Encoding, body: &[u8]) -> Result<(), BoxError> {
-        let request = match encoding {
-            Encoding::Protobuf => ExportTraceServiceRequest::decode(body)?,
-            Encoding::Json => serde_json::from_slice(body)?,
-        };
-        self.0.push(request);
-        Ok(())
+    #[test]
+    fn a_small_queue_still_fills_its_batches() {
+        for (queue, size, items, capacity) in [
+            (None, None, 2048, u64::MAX),
+            (Some(100_000), None, 2048, 100_000),
+            (Some(2048), None, 512, 2048),
+            (Some(100), None, 25, 100),
+            (Some(1), None, 1, 1),
+            (Some(2048), Some(512), 512, 2048),
+        ] {
+            let mut asked = Batch::default();
+            (asked.max_queue_size, asked.max_export_batch_size) = (queue, size);
+            let policy = policy(&asked, 8);
+            assert_eq!((policy.batch.items, policy.capacity.items), (items, capacity), "{asked:?}");
+        }
     }
 }

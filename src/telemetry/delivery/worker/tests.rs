@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::telemetry::delivery::Ledger;
+use crate::telemetry::delivery::UNDELIVERED;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -71,7 +72,9 @@ impl Bench {
     }
 
     fn push(&self, items: impl IntoIterator<Item = u32>) {
-        items.into_iter().for_each(|item| self.queue.push(item));
+        for item in items {
+            self.queue.push(item);
+        }
     }
 
     /// The next batch: its items, when it came, and how to answer.
@@ -217,7 +220,7 @@ async fn splitting_finds_the_bad_item_and_delivers_the_rest() {
 async fn what_is_rejected_is_counted_and_not_sent_again() {
     let mut bench = Bench::start(policy());
     bench.push(1..=8);
-    bench.answer(Ok(Sent { rejected: vec![("too_old", 3)] })).await;
+    bench.answer(Ok(Sent { rejected: vec![("too_old", 3)], said: "too old".to_owned() })).await;
     bench.answer(Err(SendError::Reject { reason: "http_400", cause: "400".into() })).await;
     let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
     assert_eq!((tally.delivered, tally.dropped["too_old"], tally.dropped["http_400"]), (1, 3, 4));
@@ -229,7 +232,7 @@ async fn a_destination_that_hangs_does_not_outlast_the_deadline() {
     bench.push(1..=6);
     let (_, _, _never) = bench.asked().await;
     let (tally, took) = bench.shut_down(Duration::from_secs(2)).await;
-    assert_eq!((tally.dropped[SHUT_DOWN], took), (6, Duration::from_secs(2)));
+    assert_eq!((tally.dropped[UNDELIVERED], took), (6, Duration::from_secs(2)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -239,7 +242,7 @@ async fn a_wait_beyond_the_deadline_is_not_waited_for() {
     bench.answer(retry(Some(Duration::from_secs(60)))).await;
     sleep(MS).await;
     let (tally, took) = bench.shut_down(Duration::from_secs(10)).await;
-    assert_eq!((tally.dropped[SHUT_DOWN], took), (1, Duration::ZERO));
+    assert_eq!((tally.dropped[UNDELIVERED], took), (1, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,7 +31,12 @@ pub(super) fn http(
             SendError::Hold { probe: PROBE, cause: cause.into() }
         }
         404 | 405 => {
-            let hint = "nothing takes OTLP at this URL; check the path of the endpoint";
+            let hint = "nothing takes this signal at this URL; check the path of the endpoint, or switch the signal \
+                        off (OTEL_TRACES_EXPORTER or OTEL_METRICS_EXPORTER=none)";
+            SendError::Hold { probe: PROBE, cause: format!("{status}: {hint}{said}").into() }
+        }
+        300..=399 => {
+            let hint = "the receiver is somewhere else, and redirects are not followed; correct the endpoint";
             SendError::Hold { probe: PROBE, cause: format!("{status}: {hint}{said}").into() }
         }
         415 => {
@@ -40,7 +45,6 @@ pub(super) fn http(
             SendError::Hold { probe: PROBE, cause: format!("{status}: {hint}{said}").into() }
         }
         413 => SendError::Split { reason: "http_413", cause: format!("{status}{said}").into() },
-        400 => SendError::Split { reason: "http_400", cause: format!("{status}{said}").into() },
         code => SendError::Reject { reason: reason(code), cause: format!("{status}{said}").into() },
     }
 }
@@ -67,7 +71,7 @@ pub(super) fn grpc(code: tonic::Code, message: &str, after: Option<Duration>, ho
         Code::ResourceExhausted if after.is_some() => {
             SendError::Retry { after, cause: format!("{code:?}{said}").into() }
         }
-        Code::ResourceExhausted | Code::InvalidArgument => {
+        Code::ResourceExhausted => {
             SendError::Split { reason: "grpc_refused", cause: format!("{code:?}{said}").into() }
         }
         _ => SendError::Reject { reason: "grpc_refused", cause: format!("{code:?}{said}").into() },
@@ -86,9 +90,9 @@ fn credentials_hint(honeycomb: bool) -> &'static str {
 /// The name a refusal is counted under: few, whatever servers make up.
 fn reason(code: u16) -> &'static str {
     match code {
+        400 => "http_400",
         500 => "http_500",
         501..=599 => "http_5xx",
-        300..=399 => "http_redirect",
         _ => "http_4xx",
     }
 }
@@ -124,8 +128,8 @@ mod tests {
     #[test]
     fn every_status_has_its_consequence() {
         for (code, expected) in [
-            (301, "reject"),
-            (400, "split"),
+            (301, "hold"),
+            (400, "reject"),
             (401, "hold"),
             (403, "hold"),
             (404, "hold"),
@@ -197,7 +201,7 @@ mod tests {
             (Code::DataLoss, None, "retry"),
             (Code::ResourceExhausted, after, "retry"),
             (Code::ResourceExhausted, None, "split"),
-            (Code::InvalidArgument, None, "split"),
+            (Code::InvalidArgument, None, "reject"),
             (Code::Unauthenticated, None, "hold"),
             (Code::PermissionDenied, None, "hold"),
             (Code::Unimplemented, None, "hold"),

@@ -13,7 +13,7 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
-use super::{Export, answer, chain};
+use super::{Export, answer, chain, unanswered};
 use crate::config::Destination;
 use crate::telemetry::delivery::{BoxError, SendError};
 
@@ -32,10 +32,11 @@ impl Grpc {
         let url = &destination.url;
         let mut endpoint = Endpoint::from_shared(url.to_string())?.connect_timeout(destination.timeout);
         if url.scheme() == "https" {
-            let mut tls = ClientTlsConfig::new().with_native_roots();
-            if let Some(ca) = &destination.tls.ca {
-                tls = tls.ca_certificate(Certificate::from_pem(ca));
-            }
+            let tls = ClientTlsConfig::new();
+            let mut tls = match &destination.tls.ca {
+                Some(ca) => tls.ca_certificate(Certificate::from_pem(ca)),
+                None => tls.with_native_roots(),
+            };
             if let Some((certificate, key)) = &destination.tls.identity {
                 tls = tls.identity(Identity::from_pem(certificate, key.expose_secret()));
             }
@@ -55,10 +56,7 @@ impl Grpc {
         if self.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }
-        client
-            .ready()
-            .await
-            .map_err(|error| SendError::Retry { after: None, cause: chain(&error).into() })?;
+        client.ready().await.map_err(|error| unanswered(chain(&error)))?;
         let mut call = Request::new(request.encode_to_vec());
         let headers = self.headers.iter().cloned().collect();
         *call.metadata_mut() = MetadataMap::from_headers(headers);
@@ -69,16 +67,17 @@ impl Grpc {
         match tokio::time::timeout(self.timeout, client.unary(call, path, codec)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(self.refused(&status)),
-            Err(_) => Err(SendError::Retry { after: None, cause: "no answer in time".into() }),
+            Err(_) => Err(unanswered("no answer in time".to_owned())),
         }
     }
 
     fn refused(&self, status: &Status) -> SendError {
-        let message = match std::error::Error::source(status) {
-            Some(source) => format!("{}: {}", status.message(), chain(source)),
-            None => status.message().to_owned(),
+        let Some(source) = std::error::Error::source(status) else {
+            let after = retry_info(status.details());
+            return answer::grpc(status.code(), status.message(), after, self.honeycomb);
         };
-        answer::grpc(status.code(), &message, retry_info(status.details()), self.honeycomb)
+        // Only what happened on the way has a source: there was no answer, whatever code was made up for it.
+        unanswered(format!("{}: {}", status.message(), chain(source)))
     }
 }
 

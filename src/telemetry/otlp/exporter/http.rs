@@ -11,14 +11,19 @@ use prost::Message as _;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity, Url};
 use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::{Export, answer, chain};
+use super::{Export, answer, chain, unanswered};
 use crate::config::{Destination, Protocol};
 use crate::telemetry::delivery::{BoxError, SendError};
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const USER_AGENT: &str = concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"), " (cruddur)");
+
+/// How much of an answer is read, in bytes: it says little, and nothing that may fill the memory.
+const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// A client for one URL.
 #[derive(Debug)]
@@ -47,7 +52,7 @@ impl Http {
             // A redirected POST would be sent as a GET, or somewhere that the key is not meant for.
             .redirect(Policy::none());
         if let Some(ca) = &destination.tls.ca {
-            client = client.tls_certs_merge(Certificate::from_pem_bundle(ca)?);
+            client = client.tls_certs_only(Certificate::from_pem_bundle(ca)?);
         }
         if let Some((certificate, key)) = &destination.tls.identity {
             let pem = [certificate, b"\n".as_slice(), key.expose_secret().as_bytes()].concat();
@@ -61,14 +66,18 @@ impl Http {
         let body =
             self.encode(request).map_err(|cause| SendError::Reject { reason: "not_encodable", cause })?;
         let sent = self.client.post(self.url.clone()).body(body).send().await;
-        let response = sent.map_err(|error| lost_on_the_way(&error))?;
+        let mut response = sent.map_err(|error| unanswered(chain(&error)))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await;
+        let mut body = Vec::new();
+        while body.len() < LONGEST_ANSWER
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            body.extend_from_slice(&chunk);
+        }
         if status.is_success() {
             // It has been taken; an answer that cannot be read is no reason to send it again.
-            return Ok(body.ok().and_then(|body| decode::<E>(&headers, &body)).unwrap_or_default());
+            return Ok(decode::<E>(&headers, &body).unwrap_or_default());
         }
-        let body = body.unwrap_or_default();
         let text = String::from_utf8_lossy(&body);
         Err(answer::http(status, &headers, &text, self.honeycomb, SystemTime::now()))
     }
@@ -88,10 +97,18 @@ impl Http {
 fn decode<E: Export>(headers: &HeaderMap, body: &[u8]) -> Option<E::Response> {
     let json =
         headers.get(CONTENT_TYPE).is_some_and(|encoding| encoding.as_bytes().starts_with(JSON.as_bytes()));
-    if json { serde_json::from_slice(body).ok() } else { E::Response::decode(body).ok() }
+    if json { from_json(body) } else { E::Response::decode(body).ok() }
 }
 
-/// There was no answer.
-fn lost_on_the_way(error: &reqwest::Error) -> SendError {
-    SendError::Retry { after: None, cause: chain(error).into() }
+/// Protobuf's JSON has 64-bit numbers as strings, which the types of the responses do not read.
+fn from_json<R: DeserializeOwned>(body: &[u8]) -> Option<R> {
+    let mut response: Value = serde_json::from_slice(body).ok()?;
+    if let Some(Value::Object(partial)) = response.get_mut("partialSuccess") {
+        for (_, rejected) in partial.iter_mut().filter(|(key, _)| key.starts_with("rejected")) {
+            if let Some(number) = rejected.as_str().and_then(|text| text.parse::<i64>().ok()) {
+                *rejected = number.into();
+            }
+        }
+    }
+    serde_json::from_value(response).ok()
 }

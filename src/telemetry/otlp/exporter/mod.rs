@@ -56,7 +56,11 @@ pub(super) enum Wire {
 
 /// The destination cannot be spoken to: a certificate, a key or an address is unusable.
 #[derive(Debug, thiserror::Error)]
-#[error("OTLP to {url} cannot be set up: {cause}")]
+#[error(
+    "OTEL_EXPORTER_OTLP_*: no connection to {url} can be set up: {}; check the files that _CERTIFICATE, \
+     _CLIENT_CERTIFICATE and _CLIENT_KEY name",
+    chain(cause.as_ref())
+)]
 pub struct SetupError {
     url: String,
     cause: BoxError,
@@ -76,10 +80,19 @@ impl Wire {
             Self::Http(http) => http.export(request).await?,
             Self::Grpc(grpc) => grpc.export(request).await?,
         };
-        let rejected = E::rejected(response).and_then(|(items, _)| u64::try_from(items).ok());
-        let rejected = rejected.filter(|items| *items > 0).map(|items| ("partial_success", items));
-        Ok(Sent { rejected: rejected.into_iter().collect() })
+        let (items, said) = E::rejected(response).unwrap_or_default();
+        let rejected =
+            u64::try_from(items).ok().filter(|items| *items > 0).map(|items| ("partial_success", items));
+        Ok(Sent { rejected: rejected.into_iter().collect(), said })
     }
+}
+
+/// There was no answer: what happened on the way, and what to do about it where that is known.
+fn unanswered(what: String) -> SendError {
+    const DISTRUST: &str = "invalid peer certificate";
+    let hint = "; OTEL_EXPORTER_OTLP_CERTIFICATE names the certificates to trust instead of the system's";
+    let hint = if what.contains(DISTRUST) { hint } else { "" };
+    SendError::Retry { after: None, cause: (what + hint).into() }
 }
 
 /// An error and its sources on one line: the outermost alone rarely says what happened.

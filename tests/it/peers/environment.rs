@@ -1,0 +1,68 @@
+//! The virtual environment that the peers live in.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A collector, and OpenTelemetry's protobuf. Exact versions: a peer that changes is a change of the tests.
+const REQUIREMENTS: [&str; 2] = ["rotel==0.0.1a15", "opentelemetry-proto==1.45.2"];
+
+pub(super) struct Environment {
+    home: PathBuf,
+}
+
+impl Environment {
+    /// Makes it, unless another test has made it; of several at once, one makes it, and the others wait.
+    pub(super) fn get() -> Self {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is below the target folder");
+        let peers = target.join("peers");
+        fs::create_dir_all(&peers).unwrap();
+        let lock = File::create(peers.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let (home, ready) = (peers.join("python"), peers.join("ready"));
+        let wanted = REQUIREMENTS.join("\n");
+        if fs::read_to_string(&ready).is_ok_and(|made| made == wanted) {
+            return Self { home };
+        }
+        // Where it is missing already, there is nothing to remove.
+        fs::remove_file(&ready).ok();
+        run(
+            "python3 with its module venv is missing: the tests with a real collector need it (Debian has it in \
+             python3-venv)",
+            Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home),
+        );
+        run(
+            "pip cannot install what the tests with a real collector need",
+            Command::new(home.join("bin/pip"))
+                .args(["install", "--quiet", "--disable-pip-version-check"])
+                .args(REQUIREMENTS),
+        );
+        fs::write(&ready, wanted).unwrap();
+        Self { home }
+    }
+
+    pub(super) fn python(&self) -> Command {
+        Command::new(self.home.join("bin/python"))
+    }
+
+    /// The collector's executable, which is linked to Python's library.
+    pub(super) fn collector(&self) -> Command {
+        let ask =
+            "import rotel, sysconfig; print(rotel.__path__[0]); print(sysconfig.get_config_var('LIBDIR'))";
+        let answer = run("the collector is not where it was installed", self.python().args(["-c", ask]));
+        let [folder, libraries] = answer.lines().collect::<Vec<_>>()[..] else { panic!("{answer}") };
+        let mut command = Command::new(Path::new(folder).join("rotel-agent"));
+        command.env_clear().env("LD_LIBRARY_PATH", libraries);
+        command
+    }
+}
+
+/// Runs a command that must succeed; returns what it printed.
+pub(super) fn run(otherwise: &str, command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{otherwise}: {command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{otherwise}: {command:?}: {}\n{out}{err}", output.status);
+    out
+}
