@@ -12,6 +12,7 @@ mod resource;
 pub mod stack;
 mod subscriber;
 pub mod terminal;
+pub mod xray;
 
 use std::collections::BTreeMap;
 use std::fmt;

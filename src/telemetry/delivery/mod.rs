@@ -89,7 +89,7 @@ impl<T: Send + Sync + 'static> Delivery<T> {
 }
 
 /// A number in `0.0..1.0`.
-fn random() -> f64 {
+pub(super) fn random() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     // Each RandomState has keys of its own, drawn from the operating system's randomness.
     let bits = RandomState::new().hash_one(0_u8) >> 11;

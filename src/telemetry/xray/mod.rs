@@ -1,0 +1,3 @@
+//! AWS X-Ray: which requests are kept.
+
+pub mod sampling;
