@@ -1,8 +1,8 @@
 //! The environment, read once.
 //!
 //! Each topic owns a struct, the rows of its variables (name, parser, default, meaning) and the function that
-//! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`], [`Otlp`]. What `--help` and `--check` print and
-//! which misspelt names are noticed follow from those rows, so a variable exists in one place.
+//! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`], [`Otlp`], [`Xray`]. What `--help` and
+//! `--check` print and which misspelt names are noticed follow from those rows, so a variable exists in one place.
 //!
 //! Values are trimmed, and an empty one counts as unset: compose files write `${X:-}`. Every fault is reported,
 //! not only the first. What starts but deserves a second look is a [`Warning`].
@@ -21,6 +21,7 @@ mod service;
 mod shown;
 mod traps;
 mod variable;
+mod xray;
 
 pub use environment::Environment;
 pub use honeycomb::Honeycomb;
@@ -32,6 +33,7 @@ pub use otlp::{Batch, Destination, Otlp, Protocol, SpanLimits, Temporality, Tls}
 pub use reader::{ConfigError, Setting, Source, Warning};
 pub use service::Service;
 pub use variable::Variable;
+pub use xray::{DaemonAddress, Xray};
 
 use reader::Reader;
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub honeycomb: Honeycomb,
     /// What is exported by OTLP.
     pub otlp: Otlp,
+    /// X-Ray.
+    pub xray: Xray,
 }
 
 /// A configuration, and how it came about.
@@ -105,6 +109,7 @@ impl Config {
             log: Log::read(&mut reader),
             observe: Observe::read(&mut reader),
             otlp: Otlp::read(&mut reader, &honeycomb, resource),
+            xray: Xray::read(&mut reader, &service),
             honeycomb,
             service,
         };

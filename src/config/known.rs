@@ -1,6 +1,6 @@
 //! All names there are.
 
-use super::{Variable, honeycomb, http, log, observe, otlp, service};
+use super::{Variable, honeycomb, http, log, observe, otlp, service, xray};
 
 /// Variables that belong together.
 #[derive(Debug, Clone, Copy)]
@@ -27,13 +27,11 @@ pub const TOPICS: &[Topic] = &[
     Topic { title: "Traces: limits of a span", variables: otlp::LIMITS },
     Topic { title: "Traces: batches", variables: otlp::BATCHES },
     Topic { title: "Metrics", variables: otlp::READING },
+    Topic { title: "X-Ray", variables: xray::VARIABLES },
 ];
 
 /// Names that have a place in this service but that this version does not read; whoever reads one deletes it here.
 pub(super) const RESERVED: &[&str] = &[
-    "AWS_XRAY_DAEMON_ADDRESS",
-    "AWS_XRAY_TRACING_NAME",
-    "AWS_XRAY_URL",
     "CLOUDWATCH_LOG_FORMAT",
     "CLOUDWATCH_LOG_GROUP",
     "CLOUDWATCH_LOG_LEVEL",
@@ -51,8 +49,10 @@ pub(super) const RESERVED: &[&str] = &[
     "SPOOL_MAX_BYTES",
 ];
 
-/// Why well-known `OTEL_*` names, by their beginning, have no effect in this service.
+/// Why well-known names, by their beginning, have no effect in this service.
 pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("AWS_XRAY_NOOP_ID", "a request keeps its trace id, kept or not"),
+    ("AWS_XRAY_SDK_DISABLED", "AWS_XRAY_SDK_ENABLED=false switches X-Ray off"),
     ("OTEL_BLRP_", "log events are not exported by OTLP"),
     ("OTEL_CONFIG_FILE", "this service is configured by variables alone"),
     ("OTEL_EXPERIMENTAL_CONFIG_FILE", "this service is configured by variables alone"),
