@@ -1,9 +1,10 @@
 //! The command line.
 //!
-//! One argument at most: everything else is configured by the environment. What a command prints it writes to
+//! One command at most: everything else is configured by the environment. What a command prints it writes to
 //! what it is given, so that a test can read it.
 
 mod check;
+mod explain;
 mod healthcheck;
 mod help;
 
@@ -19,7 +20,7 @@ pub const EXIT_CONFIGURATION: u8 = 2;
 pub const EXIT_LOST: u8 = 3;
 
 /// What the process is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Serve until told to stop.
     Serve,
@@ -31,6 +32,15 @@ pub enum Command {
     Version,
     /// Ask the running server whether it is well.
     Healthcheck,
+    /// Print which sampling rule decides on such a request, and why.
+    ExplainSampling {
+        /// The HTTP method.
+        method: String,
+        /// The Host header.
+        host: String,
+        /// The path; a query is left out of account.
+        path: String,
+    },
 }
 
 impl Command {
@@ -47,11 +57,20 @@ impl Command {
         let mut arguments = arguments.into_iter();
         let Some(first) = arguments.next() else { return Ok(Self::Serve) };
         let first = first.as_ref().to_string_lossy();
+        let mut operand = |name: &str| match arguments.next() {
+            Some(operand) => Ok(operand.as_ref().to_string_lossy().into_owned()),
+            None => Err(format!("{name} is missing after {first}; see cruddur --help")),
+        };
         let command = match first.as_ref() {
             "--check" => Self::Check,
             "--help" | "-h" => Self::Help,
             "--version" | "-V" => Self::Version,
             "--healthcheck" => Self::Healthcheck,
+            "--explain-sampling" => Self::ExplainSampling {
+                method: operand("METHOD")?,
+                host: operand("HOST")?,
+                path: operand("PATH")?,
+            },
             unknown => return Err(format!("unknown argument {unknown:?}; see cruddur --help")),
         };
         match arguments.next() {
@@ -111,6 +130,20 @@ pub fn healthcheck(environment: &Environment) -> Result<(), String> {
     healthcheck::ask(config.http.bind)
 }
 
+/// Prints which sampling rule decides on a request to `path` by `method` with this Host header, and why. The
+/// daemon, if there is one, is asked for the central rules, within three seconds.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn explain_sampling(
+    config: &Config,
+    [method, host, path]: [&str; 3],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    explain::write(&config.xray, [method, host, path], out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,11 +164,27 @@ mod tests {
     }
 
     #[test]
+    fn explaining_takes_a_request() {
+        let command = Command::parse(["--explain-sampling", "GET", "localhost:4567", "/"]);
+        let (method, host, path) = ("GET".to_owned(), "localhost:4567".to_owned(), "/".to_owned());
+        assert_eq!(command, Ok(Command::ExplainSampling { method, host, path }));
+        for (arguments, missing) in [(&[][..], "METHOD"), (&["GET"], "HOST"), (&["GET", "localhost"], "PATH")]
+        {
+            let refusal = format!("{missing} is missing after --explain-sampling; see cruddur --help");
+            assert_eq!(Command::parse([&["--explain-sampling"], arguments].concat()), Err(refusal));
+        }
+    }
+
+    #[test]
     fn other_arguments_are_refused_on_one_line() {
         for (arguments, refusal) in [
             (&["--chekc"][..], r#"unknown argument "--chekc"; see cruddur --help"#),
             (&["a\nb"], r#"unknown argument "a\nb"; see cruddur --help"#),
             (&["--check", "--help"], r#"unexpected argument "--help" after --check; see cruddur --help"#),
+            (
+                &["--explain-sampling", "GET", "h", "/", "x"],
+                r#"unexpected argument "x" after --explain-sampling; see cruddur --help"#,
+            ),
         ] {
             assert_eq!(Command::parse(arguments), Err(refusal.to_owned()), "{arguments:?}");
         }

@@ -49,6 +49,13 @@ fn run() -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Command::ExplainSampling { method, host, path } => match Config::load(&Environment::from_process()) {
+            Ok(loaded) => cli::explain_sampling(&loaded.config, [&method, &host, &path], &mut out)?,
+            Err(errors) => {
+                cli::refuse(&errors, &mut err)?;
+                return Ok(EXIT_CONFIGURATION.into());
+            }
+        },
         Command::Serve => match Config::load(&Environment::from_process()) {
             Ok(loaded) => return serve(&loaded),
             Err(errors) => {

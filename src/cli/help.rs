@@ -7,12 +7,14 @@ use crate::config::TOPICS;
 const USAGE: &str = "\
 The Cruddur backend: one service, observed once, seen in four places.
 
-Usage: cruddur [--check | --healthcheck | --help | --version]
+Usage: cruddur [--check | --healthcheck | --explain-sampling METHOD HOST PATH | --help | --version]
 
 Without an argument it serves until SIGTERM or SIGINT.
 
   --check        print every setting and where it came from, warnings and faults; exit 0, or 2 on a fault
   --healthcheck  ask the running server for /api/health-check; exit 0 if it is well, else 1
+  --explain-sampling METHOD HOST PATH
+                 print which of X-Ray's sampling rules decides on such a request, and why
   -h, --help     print this
   -V, --version  print the version
 

@@ -80,6 +80,15 @@ fn nothing_set_gives_the_defaults() {
             ("OTEL_BSP_EXPORT_TIMEOUT", "-"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "60000"),
             ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative"),
+            ("AWS_XRAY_DAEMON_ADDRESS", "-"),
+            ("AWS_XRAY_SDK_ENABLED", "true"),
+            ("AWS_XRAY_TRACING_NAME", "cruddur-backend"),
+            ("AWS_XRAY_URL", "-"),
+            ("AWS_XRAY_SAMPLING_RULES", "1 request a second, and 5 % of the rest"),
+            ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR"),
+            ("ECS_CONTAINER_METADATA_URI_V4", "-"),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254/"),
+            ("AWS_EC2_METADATA_DISABLED", "off"),
         ]
     );
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);

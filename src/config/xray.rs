@@ -6,25 +6,32 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::Ipv6Addr;
 
+use reqwest::Url;
+
 use super::Service;
-use super::parse::Parsed;
+use super::parse::{self, Parsed};
 use super::reader::{Reader, Source};
 use super::shown::{Shown, one_line, quoted};
 use super::variable::variables;
+use crate::telemetry::xray::is_name_character;
 use crate::telemetry::xray::sampling::{LocalRules, Pattern};
 
 variables! {
     AWS_XRAY_DAEMON_ADDRESS: DaemonAddress = address, "-",
-        "the X-Ray daemon: host:port, or tcp:host:port udp:host:port; X-Ray is on when it is set";
+        "the X-Ray daemon: host:port, or tcp:host:port udp:host:port; without it X-Ray is off";
     AWS_XRAY_SDK_ENABLED: Enabled = enabled, "true", "false switches X-Ray off wherever the daemon is";
     AWS_XRAY_TRACING_NAME: String = name, "the service's name",
         "what segments are called, unless AWS_XRAY_URL matches the Host header";
     AWS_XRAY_URL: Hosts = hosts, "-",
-        "a pattern with * and ?: where it matches the Host header, that is what the segment is called";
+        "a pattern such as 4567-*.gitpod.io: a Host header that it matches is the segment's name";
     AWS_XRAY_SAMPLING_RULES: RulesFile = rules_file, "1 request a second, and 5 % of the rest",
         "a file of local sampling rules, for when the daemon gives none";
     AWS_XRAY_CONTEXT_MISSING: ContextMissing = context_missing, "LOG_ERROR",
         "accepted, and without effect: a request always has a context";
+    ECS_CONTAINER_METADATA_URI_V4: Url = url, "-", "set by ECS: where a container learns which one it is";
+    AWS_EC2_METADATA_SERVICE_ENDPOINT: Url = url, "http://169.254.169.254/",
+        "where an instance of EC2 learns which one it is; asked only on such an instance";
+    AWS_EC2_METADATA_DISABLED: bool = parse::switch, "false", "true asks no instance metadata";
 }
 
 /// The most characters of a segment's name.
@@ -44,6 +51,10 @@ pub struct Xray {
     pub pattern: Option<Pattern>,
     /// What is kept while the daemon gives no rules.
     pub local_rules: LocalRules,
+    /// Where a container of ECS asks which one it is.
+    pub ecs_metadata: Option<Url>,
+    /// Where an instance of EC2 asks which one it is; `None` elsewhere.
+    pub ec2_metadata: Option<Url>,
 }
 
 /// Where the daemon takes documents, and where it answers about sampling: `host:port` each, and the host is a name,
@@ -119,8 +130,30 @@ impl Xray {
         });
         let local_rules = reader.find(&AWS_XRAY_SAMPLING_RULES).map(|file| file.rules).unwrap_or_default();
         reader.get(&AWS_XRAY_CONTEXT_MISSING);
-        Self { daemon, name, pattern, local_rules }
+        let ecs_metadata = reader.find(&ECS_CONTAINER_METADATA_URI_V4);
+        let ec2 = reader.get(&AWS_EC2_METADATA_SERVICE_ENDPOINT);
+        let disabled = reader.get(&AWS_EC2_METADATA_DISABLED);
+        let given = reader.is_set(AWS_EC2_METADATA_SERVICE_ENDPOINT.variable.name);
+        let ec2_metadata = (!disabled && (given || is_on_ec2())).then_some(ec2);
+        Self { daemon, name, pattern, local_rules, ecs_metadata, ec2_metadata }
     }
+}
+
+/// Whether the firmware says that this is Amazon's: elsewhere the address of the metadata is anybody's.
+fn is_on_ec2() -> bool {
+    let vendor = std::fs::read_to_string("/sys/class/dmi/id/sys_vendor");
+    vendor.is_ok_and(|vendor| vendor.trim() == "Amazon EC2")
+}
+
+impl Shown for Url {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+fn url(text: &str) -> Parsed<Url> {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.host().is_some());
+    url.ok_or("a URL such as http://169.254.169.254/".into())
 }
 
 impl Shown for DaemonAddress {
@@ -216,12 +249,7 @@ fn name(text: &str) -> Parsed<String> {
 
 /// The nearest name that X-Ray allows.
 fn legal(name: &str) -> String {
-    name.chars().take(LONGEST_NAME).map(|c| if is_legal(c) { c } else { '_' }).collect()
-}
-
-/// The schema has `[\p{L}\p{Z}\p{N}_.:/%&#=+\-@]`. The standard library's letters are a few marks more.
-fn is_legal(c: char) -> bool {
-    c.is_alphanumeric() || c.is_whitespace() && !c.is_control() || "_.:/%&#=+-@".contains(c)
+    name.chars().take(LONGEST_NAME).map(|c| if is_name_character(c) { c } else { '_' }).collect()
 }
 
 /// Whoever copies a URL takes its scheme along, and perhaps a slash, neither of which a Host header has.

@@ -31,7 +31,16 @@ const RULES: &[Rule] = &[
             "crate::telemetry::observe::Fault",
         ],
     },
-    Rule { module: "crate::config", crates: None, within: &["crate::telemetry::observe"] },
+    // What values are parsed into.
+    Rule {
+        module: "crate::config",
+        crates: None,
+        within: &[
+            "crate::telemetry::observe",
+            "crate::telemetry::xray::sampling",
+            "crate::telemetry::xray::is_name_character",
+        ],
+    },
     // The core knows no vendor and no backend.
     Rule { module: "crate::telemetry::observe", crates: None, within: &[] },
     Rule { module: "crate::telemetry::delivery", crates: None, within: &[] },

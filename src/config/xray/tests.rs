@@ -18,6 +18,8 @@ fn xray<const N: usize>(variables: [(&str, &str); N]) -> Xray {
 fn without_a_daemon_xray_is_off() {
     let (off, warnings, _) = check([]);
     let expected = Xray {
+        ecs_metadata: None,
+        ec2_metadata: None,
         daemon: None,
         name: "cruddur-backend".to_owned(),
         pattern: None,

@@ -19,6 +19,7 @@ use self::parts::{Aws, Document, Http, Request, Response, SdkInfo, Service};
 use super::metadata::Surroundings;
 use crate::telemetry::observe::{AmznTraceId, RequestRecord, Verdict, frames};
 
+pub use self::names::is_name_character;
 pub(super) use self::names::legal as legal_name;
 
 /// How deep subsegments are nested in one document; deeper ones are documents of their own.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::document::{self, Constants, Item};
 use super::metadata::Known;
 use crate::telemetry::delivery::{Measure, SendError, Sent, Sink};
+use crate::telemetry::observe::span_weight;
 
 /// What every datagram begins with.
 const HEADER: &[u8] = b"{\"format\":\"json\",\"version\":1}\n";
@@ -100,8 +101,8 @@ impl Sink for Daemon {
 
     fn measure(item: &Item) -> Measure {
         let weight = match item {
-            Item::Segment { record, .. } => 1024 + 512 * record.spans.len(),
-            Item::Straggler(_) => 512,
+            Item::Segment { record, .. } => record.weight(),
+            Item::Straggler(span) => span_weight(span),
         };
         Measure { weight, items: 1 }
     }
@@ -111,14 +112,14 @@ impl Sink for Daemon {
             let cause = format!("the daemon's name cannot be looked up: {error}");
             SendError::Retry { after: None, cause: cause.into() }
         })?;
-        let mut failed = 0;
+        let (mut failed, mut said) = (0, String::new());
         for item in batch {
-            if self.send_item(&route, item).await.is_err() {
-                failed += 1;
+            if let Err(error) = self.send_item(&route, item).await {
+                (failed, said) = (failed + 1, error.to_string());
                 self.forget_route();
             }
         }
         let rejected = if failed > 0 { vec![("udp_error", failed)] } else { Vec::new() };
-        Ok(Sent { rejected })
+        Ok(Sent { rejected, said })
     }
 }

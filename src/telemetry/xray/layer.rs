@@ -78,7 +78,8 @@ impl SegmentLayer {
                     service_type: None,
                 };
                 let decision = self.sampler.decide(&asked);
-                (decision.sampled, Some(decision.rule))
+                // Local rules are nobody's but ours; X-Ray knows the names of its own.
+                (decision.sampled, decision.central.then_some(decision.rule))
             }
         };
         exchange.set_amzn_sampled(sampled);

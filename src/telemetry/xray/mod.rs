@@ -14,6 +14,7 @@ pub mod sampling;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::document::is_name_character;
 pub use self::layer::{SegmentLayer, SegmentService};
 
 use self::document::{Constants, Item};
@@ -54,9 +55,14 @@ impl Xray {
         let daemon = config.daemon.clone()?;
         let constants = Constants { version: version.to_owned(), log_group: None };
         let known = Known::default();
-        runtime.spawn(known.clone().find_out(metadata::Sources::default()));
+        let (ecs, ec2) = (config.ecs_metadata.clone(), config.ec2_metadata.clone());
+        runtime.spawn(known.clone().find_out(metadata::Sources { ecs, ec2 }));
 
-        let sampler = Sampler::for_service(&config.name, config.local_rules.clone());
+        let local = config.local_rules.clone();
+        let sampler = match config.pattern {
+            None => Sampler::for_service(&config.name, local),
+            Some(_) => Sampler::new(local),
+        };
         let poller = Poller::start(sampler.clone(), daemon.tcp, runtime, notice.clone());
         let status = Status::new(format!("the X-Ray daemon at {}", daemon.udp), notice.clone());
         let policy = Policy { batch: BATCH, capacity: CAPACITY, in_flight: 1, backoff: BACKOFF };

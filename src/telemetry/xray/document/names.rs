@@ -12,11 +12,13 @@ const NAMELESS: &str = "unnamed";
 /// A segment's or subsegment's name: letters, numbers and separators of any script, and `_.:/%&#=+-@`; what is
 /// illegal is left out, as X-Ray's SDKs do.
 pub(in super::super) fn legal(name: &str) -> String {
-    let legal: String = name.chars().filter(|c| is_legal(*c)).take(LONGEST).collect();
+    let legal: String = name.chars().filter(|c| is_name_character(*c)).take(LONGEST).collect();
     if legal.trim().is_empty() { NAMELESS.to_owned() } else { legal }
 }
 
-fn is_legal(c: char) -> bool {
+/// Whether a character may stand in the name of a segment.
+#[must_use]
+pub fn is_name_character(c: char) -> bool {
     use GeneralCategory::{
         DecimalNumber, LetterNumber, LineSeparator, LowercaseLetter, ModifierLetter, OtherLetter,
         OtherNumber, ParagraphSeparator, SpaceSeparator, TitlecaseLetter, UppercaseLetter,

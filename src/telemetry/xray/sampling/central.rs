@@ -264,7 +264,7 @@ mod tests {
     };
 
     /// A good record, changed by `changes`; null removes a field.
-    fn record(changes: Value) -> Value {
+    fn record(changes: &Value) -> Value {
         let mut fields = json!({
             "RuleName": "Cruddur", "RuleARN": "arn:aws:xray:eu-central-1:1:sampling-rule/Cruddur",
             "ResourceARN": "*", "Priority": 9000, "FixedRate": 0.1, "ReservoirSize": 5,
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_good_record_is_a_rule() {
-        let rule = rule(record(json!({}))).unwrap();
+        let rule = rule(record(&json!({}))).unwrap();
         assert_eq!((&*rule.name, rule.priority, rule.reservoir, rule.rate), ("Cruddur", Some(9000), 5, 0.1));
         assert!(rule.matches(&ASKED));
         assert!(!rule.matches(&Asked { service_name: "backend-flask", ..ASKED }));
@@ -314,7 +314,7 @@ mod tests {
             (json!({"RuleName": ""}), r#"rule "": its RuleName has 0 characters, not 1 to 32"#),
             (json!({"RuleName": null}), "a rule without a RuleName: missing field `RuleName`"),
         ] {
-            assert_eq!(rule(record(changes)).unwrap_err(), reason);
+            assert_eq!(rule(record(&changes)).unwrap_err(), reason);
         }
         for changes in [
             json!({"ReservoirSize": -1}),
@@ -323,27 +323,27 @@ mod tests {
             json!({"Priority": 65536}),
             json!({"RuleName": "x".repeat(33)}),
         ] {
-            assert_eq!(page(&[record(changes.clone())]).skipped.len(), 1, "{changes}");
+            assert_eq!(page(&[record(&changes)]).skipped.len(), 1, "{changes}");
         }
         let rules =
-            page(&[json!(1), json!({}), json!({"SamplingRule": 1}), record(json!({})), record(json!({}))]);
+            page(&[json!(1), json!({}), json!({"SamplingRule": 1}), record(&json!({})), record(&json!({}))]);
         assert_eq!((rules.len(), rules.skipped.len()), (1, 4), "{rules:?}");
     }
 
     #[test]
     fn default_matches_whatever_it_says() {
         let rule =
-            rule(record(json!({"RuleName": "Default", "Host": "nobody", "Priority": 10_000}))).unwrap();
+            rule(record(&json!({"RuleName": "Default", "Host": "nobody", "Priority": 10_000}))).unwrap();
         assert!(rule.matches(&Asked { service_name: "backend-flask", ..ASKED }));
     }
 
     #[test]
     fn pages_add_up_in_order() {
         let mut rules = CentralRules::default();
-        let first = json!({"SamplingRuleRecords": [record(json!({"RuleName": "Default", "Priority": 10_000}))],
+        let first = json!({"SamplingRuleRecords": [record(&json!({"RuleName": "Default", "Priority": 10_000}))],
             "NextToken": "more"});
         assert_eq!(rules.add_page(first.to_string().as_bytes()).unwrap().as_deref(), Some("more"));
-        let second = json!({"SamplingRuleRecords": [record(json!({}))], "NextToken": null});
+        let second = json!({"SamplingRuleRecords": [record(&json!({}))], "NextToken": null});
         assert_eq!(rules.add_page(second.to_string().as_bytes()).unwrap(), None);
         assert_eq!(rules.rules.iter().map(|rule| &*rule.name).collect::<Vec<_>>(), ["Cruddur", "Default"]);
         assert_eq!(rules.add_page(b"{}").unwrap(), None);
@@ -397,7 +397,7 @@ mod tests {
                 "(?s).{0,40}".prop_map(Value::from), Just(json!([])), Just(json!({})), Just(Value::Null),
             ],
         ) {
-            let rules = page(&[record(json!({field: value}))]);
+            let rules = page(&[record(&json!({field: value}))]);
             prop_assert_eq!(rules.len() + rules.skipped.len(), 1);
             let reasons = rules.skipped.concat();
             prop_assert!(!reasons.contains(char::is_control), "{}", reasons);

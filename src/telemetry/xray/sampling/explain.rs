@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::reservoir::{Reservoir, Statistics};
 use super::rule::{Asked, Rule};
 use super::sampler::Sampler;
-use super::{VALID_FOR, seconds};
+use super::{VALID_FOR, counted, seconds};
 
 impl Sampler {
     /// What [`Sampler::decide`] goes by for such a request: every rule in order and whether it matches, which one
@@ -73,12 +73,8 @@ impl Sampler {
         let rules = || local.rules.iter().chain([&local.default]);
         list(text, rules(), request)?;
         let rule = rules().find(|rule| rule.matches(request)).unwrap_or(&local.default);
-        writeln!(
-            text,
-            "\n{} decides: {} requests a second of this process are kept,",
-            rule.name, rule.reservoir
-        )?;
-        writeln!(text, "then {} of the rest.", Percent(rule.rate))
+        writeln!(text)?;
+        verdict(text, rule, "this process")
     }
 }
 
@@ -103,25 +99,30 @@ fn list<'a>(text: &mut String, rules: impl Iterator<Item = &'a Rule>, request: &
     Ok(())
 }
 
+/// Which rule decides, and how many requests it keeps in whom.
+fn verdict(text: &mut String, rule: &Rule, whom: &str) -> fmt::Result {
+    let (kept, rest) = (counted(rule.reservoir, "request"), Percent(rule.rate));
+    writeln!(text, "{} decides: it keeps {kept} a second in {whom}, and {rest} of the rest.", rule.name)
+}
+
 /// The numbers of the central rule that decides.
 fn standing(text: &mut String, rule: &Rule, reservoir: &Reservoir, now: u64) -> fmt::Result {
-    writeln!(text, "{} decides: {} requests a second of all processes", rule.name, rule.reservoir)?;
-    writeln!(text, "together are kept, then {} of the rest.", Percent(rule.rate))?;
+    verdict(text, rule, "all processes together")?;
     if let Some(rate) = reservoir.rate() {
         writeln!(text, "AWS has since set the rate of this process to {}.", Percent(rate))?;
     }
     match reservoir.quota_at(now) {
-        Some(quota) => writeln!(text, "The share of this process is {quota} requests a second.")?,
+        Some(quota) => {
+            writeln!(text, "The share of this process is {} a second.", counted(quota, "request"))?;
+        }
         None if rule.reservoir > 0 => {
             writeln!(text, "The share of this process is not known, so it borrows one request a second.")?;
         }
         None => {}
     }
     let Statistics { requests, sampled, borrowed } = reservoir.statistics();
-    writeln!(
-        text,
-        "Not reported yet: {requests} requests, {sampled} kept by quota or chance, {borrowed} borrowed."
-    )
+    let requests = counted(requests, "request");
+    writeln!(text, "Not reported yet: {requests}, {sampled} kept by quota or chance, {borrowed} borrowed.")
 }
 
 /// A share, as people write it.
@@ -190,10 +191,9 @@ Central rules, fetched 40 s ago, in the order in which they are asked:
   3. Default (priority 10000): matches, but comes too late
   skipped: rule \"New\": Version 2 is not 1
 
-Cruddur decides: 5 requests a second of all processes
-together are kept, then 10 % of the rest.
+Cruddur decides: it keeps 5 requests a second in all processes together, and 10 % of the rest.
 The share of this process is not known, so it borrows one request a second.
-Not reported yet: 1 requests, 0 kept by quota or chance, 1 borrowed.
+Not reported yet: 1 request, 0 kept by quota or chance, 1 borrowed.
 ";
         assert_eq!(sampler.explain_at(&ASKED, at(140)), expected);
         assert_eq!(sampler.explain_at(&ASKED, at(140)), expected, "nothing was counted");
@@ -217,8 +217,7 @@ Central rules: none have been fetched.
 These are the built-in local rules, in the order in which they are asked:
   1. default: matches, and decides
 
-default decides: 1 requests a second of this process are kept,
-then 5 % of the rest.
+default decides: it keeps 1 request a second in this process, and 5 % of the rest.
 "
         );
     }

@@ -18,7 +18,7 @@ use self::schedule::{Action, Schedule, next_action};
 use super::central::{Document, REPORT_AT_MOST, Report, Targets};
 use super::daemon::{Api, Daemon};
 use super::reservoir::Statistics;
-use super::{Sampler, VALID_FOR, seconds};
+use super::{Sampler, VALID_FOR, counted, seconds};
 use crate::telemetry::delivery::{Notice, Runtime, random};
 
 /// A running poller; it ends with the runtime that it was started on.
@@ -76,15 +76,18 @@ impl fmt::Debug for State {
 impl State {
     fn sentence(&self, now: SystemTime) -> String {
         let (now, daemon) = (seconds(now), format_args!("the daemon at {}", self.address));
-        let central = self.sampler.fetched().map(|(rules, fetched)| (rules, now.abs_diff(fetched)));
+        let central = self
+            .sampler
+            .fetched()
+            .map(|(rules, fetched)| (counted(rules as u64, "rule"), now.abs_diff(fetched)));
         let trouble = self.trouble();
         let why = trouble.rules.as_ref().or(trouble.targets.as_ref());
         match (central, why) {
             (Some((rules, age)), None) if age <= VALID_FOR => {
-                format!("{rules} rules from {daemon}, fetched {age} s ago")
+                format!("{rules} from {daemon}, fetched {age} s ago")
             }
             (Some((rules, age)), Some(why)) if age <= VALID_FOR => {
-                format!("{rules} rules from {daemon}, fetched {age} s ago; now it {why}")
+                format!("{rules} from {daemon}, fetched {age} s ago; now it {why}")
             }
             (_, Some(why)) => format!("local rules, because {daemon} {why}"),
             (Some((_, age)), None) => format!("local rules, because those from {daemon} are {age} s old"),

@@ -196,7 +196,7 @@ async fn a_daemon_that_comes_late_is_found_and_both_are_said_once() {
             "INFO X-Ray sampling: the daemon at daemon:2000 gives rules again",
         ]
     );
-    assert_eq!(bench.sentence(), "1 rules from the daemon at daemon:2000, fetched 25 s ago");
+    assert_eq!(bench.sentence(), "1 rule from the daemon at daemon:2000, fetched 25 s ago");
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,7 +204,7 @@ async fn a_daemon_that_leaves_is_missed_for_an_hour_and_then_done_without() {
     let answers = vec![Ok(rules(&["Cruddur"])), Err(BAD_GATEWAY)];
     let bench = Bench::start(answers, vec![]);
     bench.pass(secs(400)).await;
-    let still = "1 rules from the daemon at daemon:2000, fetched 400 s ago; now it answers 502 Bad Gateway";
+    let still = "1 rule from the daemon at daemon:2000, fetched 400 s ago; now it answers 502 Bad Gateway";
     assert_eq!(bench.sentence(), still);
     assert_eq!(
         bench.notices(),
@@ -347,6 +347,6 @@ async fn it_polls_a_real_socket_on_the_telemetry_runtime() {
     while sampler.fetched().is_none() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!(poller.state().starts_with(&format!("1 rules from the daemon at {address}, fetched ")));
+    assert!(poller.state().starts_with(&format!("1 rule from the daemon at {address}, fetched ")));
     assert!(sampler.decide(&ASKED).central);
 }
