@@ -20,8 +20,15 @@ use crate::telemetry::delivery::{Measure, SendError, Sent, Sink};
 const HEADER: &[u8] = b"{\"format\":\"json\",\"version\":1}\n";
 /// The largest document, in bytes: the API takes 64 kB, by the smaller reading of it; a datagram could have 65,477.
 const LARGEST: usize = 64_000;
-/// The least that a document is cut to where a network takes only small datagrams.
-const SMALLEST: usize = 4_096;
+/// The least that a document is cut to where a network takes only small datagrams; macOS takes 9,216 bytes.
+const SMALLEST: usize = document::LEAST;
+/// What may be sent at once, in bytes: half of what Linux lets wait in a socket by default, for what the daemon has no
+/// room for is lost there and counted nowhere.
+const BURST: usize = 100_000;
+/// What a datagram takes up in a socket, beside its bytes.
+const OVERHEAD: usize = 1024;
+/// How long a daemon is given to take a burst from its socket.
+const PAUSE: Duration = Duration::from_millis(1);
 /// How long an address is believed.
 const FRESH: Duration = Duration::from_secs(60);
 
@@ -54,8 +61,10 @@ impl Daemon {
         if let Some(route) = known.filter(|route| route.until > Instant::now()) {
             return Ok(route);
         }
-        let mut addresses = lookup_host(&self.address).await?;
-        let address = addresses.next().ok_or_else(|| io::Error::other("the name has no address"))?;
+        let addresses: Vec<_> = lookup_host(&self.address).await?.collect();
+        // The daemon listens by IPv4 unless it was told otherwise, and nobody says so when it does not listen.
+        let address = addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first());
+        let address = *address.ok_or_else(|| io::Error::other("the name has no address"))?;
         let local = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let socket = UdpSocket::bind(local).await?;
         let route = Arc::new(Route { socket, address, until: Instant::now() + FRESH });
@@ -68,10 +77,10 @@ impl Daemon {
     }
 
     /// Sends an item in as many datagrams as it takes.
-    async fn send_item(&self, route: &Route, item: &Item) -> io::Result<()> {
+    async fn send_item(&self, route: &Route, item: &Item, burst: &mut usize) -> io::Result<()> {
         loop {
             let most = self.most.load(Ordering::Relaxed);
-            match self.send_documents(route, item, most).await {
+            match self.send_documents(route, item, most, burst).await {
                 // All of it again, in smaller pieces: a document replaces an earlier one of the same id.
                 Err(error) if is_too_large(&error) && most > SMALLEST => {
                     self.most.store((most / 2).max(SMALLEST), Ordering::Relaxed);
@@ -81,17 +90,29 @@ impl Daemon {
         }
     }
 
-    async fn send_documents(&self, route: &Route, item: &Item, most: usize) -> io::Result<()> {
+    /// `burst` is what has been sent since the last pause.
+    async fn send_documents(
+        &self,
+        route: &Route,
+        item: &Item,
+        most: usize,
+        burst: &mut usize,
+    ) -> io::Result<()> {
         for document in document::documents(item, &self.constants, &self.known.get(), most) {
+            let size = HEADER.len() + document.len() + OVERHEAD;
+            if *burst + size > BURST {
+                tokio::time::sleep(PAUSE).await;
+                *burst = 0;
+            }
+            *burst += size;
             route.socket.send_to(&[HEADER, &document].concat(), route.address).await?;
         }
         Ok(())
     }
 }
 
-/// EMSGSIZE.
 fn is_too_large(error: &io::Error) -> bool {
-    const EMSGSIZE: i32 = 90;
+    const EMSGSIZE: i32 = if cfg!(target_os = "linux") { 90 } else { 40 };
     error.raw_os_error() == Some(EMSGSIZE)
 }
 
@@ -101,7 +122,7 @@ impl Sink for Daemon {
     fn measure(item: &Item) -> Measure {
         let weight = match item {
             Item::Segment { record, .. } => 1024 + 512 * record.spans.len(),
-            Item::Straggler(_) => 512,
+            Item::Straggler { .. } => 512,
         };
         Measure { weight, items: 1 }
     }
@@ -111,9 +132,9 @@ impl Sink for Daemon {
             let cause = format!("the daemon's name cannot be looked up: {error}");
             SendError::Retry { after: None, cause: cause.into() }
         })?;
-        let mut failed = 0;
+        let (mut failed, mut burst) = (0, 0);
         for item in batch {
-            if self.send_item(&route, item).await.is_err() {
+            if self.send_item(&route, item, &mut burst).await.is_err() {
                 failed += 1;
                 self.forget_route();
             }
