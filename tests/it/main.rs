@@ -20,4 +20,6 @@ mod observed;
 mod outcomes;
 mod readme;
 mod spans;
+mod stand_in;
 mod terminal;
+mod xray;
