@@ -258,4 +258,4 @@ fn cut(text: &str, most: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -62,9 +62,7 @@ impl Daemon {
             return Ok(route);
         }
         let addresses: Vec<_> = lookup_host(&self.address).await?.collect();
-        // The daemon listens by IPv4 unless it was told otherwise, and nobody says so when it does not listen.
-        let address = addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first());
-        let address = *address.ok_or_else(|| io::Error::other("the name has no address"))?;
+        let address = preferred(&addresses).ok_or_else(|| io::Error::other("the name has no address"))?;
         let local = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let socket = UdpSocket::bind(local).await?;
         let route = Arc::new(Route { socket, address, until: Instant::now() + FRESH });
@@ -111,6 +109,11 @@ impl Daemon {
     }
 }
 
+/// The daemon listens by IPv4 unless it was told otherwise, and where it does not listen, nobody says so.
+fn preferred(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first()).copied()
+}
+
 fn is_too_large(error: &io::Error) -> bool {
     const EMSGSIZE: i32 = if cfg!(target_os = "linux") { 90 } else { 40 };
     error.raw_os_error() == Some(EMSGSIZE)
@@ -141,5 +144,48 @@ impl Sink for Daemon {
         }
         let rejected = if failed > 0 { vec![("udp_error", failed)] } else { Vec::new() };
         Ok(Sent { rejected })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::KeyValue;
+
+    use super::document::tests::{OWN, span, with_spans};
+    use super::*;
+
+    #[test]
+    fn a_name_with_addresses_of_both_kinds_means_ipv4() {
+        let (six, four): (SocketAddr, SocketAddr) =
+            ("[::1]:2000".parse().unwrap(), "127.0.0.1:2000".parse().unwrap());
+        assert_eq!(preferred(&[six, four]), Some(four));
+        assert_eq!(preferred(&[six]), Some(six));
+        assert_eq!(preferred(&[]), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_for_the_network_is_sent_in_smaller_pieces() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = receiver.local_addr().unwrap().to_string();
+        let daemon = Daemon::new(address, Constants::default(), Known::default());
+        // More than a datagram can have.
+        daemon.most.store(80_000, Ordering::Relaxed);
+        let spans = (1..=20).map(|id| {
+            let mut span = span(id, OWN);
+            span.attributes = vec![KeyValue::new("note", "x".repeat(4000))];
+            span
+        });
+        let record = Arc::new(with_spans(spans.collect()));
+        let item = Item::Segment { record, name: "cruddur".to_owned(), rule: None };
+        let sent = daemon.send(&[item]).await.unwrap();
+        assert_eq!(sent.rejected, [], "nothing is lost");
+        assert_eq!(daemon.most.load(Ordering::Relaxed), 40_000);
+        let (mut found, mut buffer) = (0, vec![0; 65_536]);
+        while found < 20 {
+            let count = receiver.recv(&mut buffer).await.unwrap();
+            assert!(count <= HEADER.len() + 40_000, "{count}");
+            found += String::from_utf8_lossy(&buffer[..count]).matches(r#""note""#).count();
+        }
+        assert_eq!(found, 20);
     }
 }

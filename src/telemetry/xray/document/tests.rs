@@ -19,7 +19,7 @@ mod segment;
 
 /// What the API takes at most, and a little less than a datagram can have.
 const MOST: usize = 64_000;
-const OWN: u64 = 0xabcd;
+pub(in super::super) const OWN: u64 = 0xabcd;
 
 fn facts() -> RequestFacts {
     RequestFacts {
@@ -54,7 +54,7 @@ fn record(request: RequestFacts, started: SystemTime) -> RequestRecord {
 }
 
 /// The record of a request with these spans.
-fn with_spans(spans: Vec<SpanData>) -> RequestRecord {
+pub(in super::super) fn with_spans(spans: Vec<SpanData>) -> RequestRecord {
     let mut record = record(facts(), at(0));
     record.spans = spans;
     record
@@ -67,7 +67,7 @@ fn at(seconds: i64) -> SystemTime {
     if seconds < 0 { moment - offset } else { moment + offset }
 }
 
-fn span(id: u64, parent: u64) -> SpanData {
+pub(in super::super) fn span(id: u64, parent: u64) -> SpanData {
     let record = record(facts(), at(0));
     let trace = record.identity().trace_id;
     SpanData {
@@ -308,6 +308,11 @@ proptest! {
         let item = Item::Straggler { record, span: Box::new(span) };
         prop_assert_eq!(checked(&item, &Surroundings::default(), most).len(), 1);
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     /// Thousands of them, in trees of any form.
     #[test]
