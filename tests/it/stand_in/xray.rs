@@ -79,6 +79,8 @@ impl XRay {
     }
 
     fn run(udp: UdpSocket, tcp: TcpListener, rules: &[Value]) -> Self {
+        // However busy the machine is that the tests run on.
+        socket2::SockRef::from(&udp).set_recv_buffer_size(4 << 20).unwrap();
         let port = udp.local_addr().unwrap().port();
         let heard = Arc::new(Heard::default());
         heard.state.lock().unwrap().rules = json!({"SamplingRuleRecords": rules});
