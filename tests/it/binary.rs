@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::stand_in::xray::XRay;
+
 /// How long a test waits for what must come. Only a failing test ever waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -190,6 +192,26 @@ fn what_hangs_is_cut_in_time_for_its_record_to_be_seen() {
     let mut answer = Vec::new();
     hanging.read_to_end(&mut answer).ok();
     assert_eq!(answer, b"");
+}
+
+#[test]
+fn a_segment_of_the_last_moment_arrives() {
+    let daemon = XRay::start();
+    let process = Process::start(&[("AWS_XRAY_DAEMON_ADDRESS", &daemon.address())]);
+    let mut stream = process.connect();
+    let request = "GET /api/activities/home HTTP/1.1\r\nhost: localhost\r\nx-amzn-trace-id: Sampled=1\r\n\
+         connection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    process.signal("TERM");
+    let (code, _, stderr) = process.end();
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.lines().any(|line| line == "  xray: created 1, delivered 1"), "{stderr}");
+    let document = daemon.wait_for(|state| state.documents.first().cloned());
+    let root = format!("x-amzn-trace-id: Root={}\r\n", document["trace_id"].as_str().unwrap());
+    assert!(answer.contains(&root), "{answer}");
+    assert_eq!(document["subsegments"][0]["name"], "activities_home");
 }
 
 #[test]

@@ -28,3 +28,4 @@ mod readme;
 mod spans;
 mod stand_in;
 mod terminal;
+mod xray;

@@ -271,6 +271,31 @@ fn attributes(attributes: &[KeyValue]) -> usize {
 }
 
 #[cfg(test)]
+impl RequestRecord {
+    /// A request that was served, for the unit tests of what is drawn from records.
+    pub(crate) fn served(opening: Opening) -> Self {
+        Self {
+            opening: Arc::new(opening),
+            event_id: EventId::next(),
+            duration: Duration::from_millis(5),
+            head_after: Some(Duration::from_millis(4)),
+            status: Some(StatusCode::OK),
+            response_bytes: 2,
+            response_content_length: Some(2),
+            outcome: Outcome::Completed,
+            fault: None,
+            panic: None,
+            user: None,
+            attributes: Vec::new(),
+            spans: Vec::new(),
+            dropped_spans: 0,
+            events: Vec::new(),
+            dropped_events: 0,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -8,7 +8,7 @@ mod fit;
 mod names;
 mod parts;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,6 +19,7 @@ use self::parts::{Aws, Document, Http, Request, Response, SdkInfo, Service};
 use super::metadata::Surroundings;
 use crate::telemetry::observe::{AmznTraceId, RequestRecord, Verdict, frames};
 
+pub(super) use self::fit::LEAST;
 pub use self::names::is_name_character;
 pub(super) use self::names::legal as legal_name;
 
@@ -33,7 +34,7 @@ pub(super) enum Item {
     /// A finished request, as a segment of this name, sampled by this rule or by its caller.
     Segment { record: Arc<RequestRecord>, name: String, rule: Option<Arc<str>> },
     /// A span that outlived its request, as a subsegment on its own.
-    Straggler(Box<SpanData>),
+    Straggler { record: Arc<RequestRecord>, span: Box<SpanData> },
 }
 
 /// What is the same in all documents.
@@ -54,7 +55,7 @@ pub(super) fn documents(
 ) -> Vec<Vec<u8>> {
     let roots = match item {
         Item::Segment { record, name, rule } => segment(record, name, rule.as_deref(), constants, around),
-        Item::Straggler(span) => vec![straggler(span)],
+        Item::Straggler { record, span } => vec![alone(span, record)],
     };
     roots.into_iter().flat_map(|root| fit::fit(root, most)).collect()
 }
@@ -120,26 +121,30 @@ fn segment(
     let mut deep = Vec::new();
     segment.subsegments = family.below(identity.span_id, 1, &mut deep);
     // What is left has a parent that is neither here nor the request: it is still running, or found no room.
-    let lost: Vec<_> = family.0.drain().flat_map(|(_, spans)| spans).collect();
-    segment.subsegments.extend(lost.into_iter().map(fields::subsegment));
-    let trace = segment.trace_id.clone();
-    deep.iter_mut().for_each(|document| document.trace_id.clone_from(&trace));
+    for parent in family.strangers() {
+        segment.subsegments.extend(family.below(parent, 1, &mut deep));
+    }
+    // And now what is its own ancestor.
+    segment.subsegments.extend(family.0.drain().flat_map(|(_, spans)| spans).map(fields::subsegment));
+    segment.subsegments.sort_by(|one, other| one.start_time.total_cmp(&other.start_time));
     deep.insert(0, segment);
     deep
 }
 
-/// A subsegment that is sent on its own.
-fn straggler(span: &SpanData) -> Document {
+/// A subsegment that is sent on its own. Its request says which trace it belongs to, and is its parent if no span is.
+fn alone(span: &SpanData, record: &RequestRecord) -> Document {
+    let identity = record.identity();
+    let parent = if span.parent_span_id == SpanId::INVALID { identity.span_id } else { span.parent_span_id };
     Document {
-        trace_id: Some(trace_id(span.span_context.trace_id())),
-        parent_id: Some(span.parent_span_id.to_string()),
+        trace_id: Some(trace_id(identity.trace_id)),
+        parent_id: Some(parent.to_string()),
         kind: Some("subsegment"),
         ..fields::subsegment(span)
     }
 }
 
-/// Spans by their parents.
-struct Family<'a>(HashMap<SpanId, Vec<&'a SpanData>>);
+/// A record's spans by their parents.
+struct Family<'a>(HashMap<SpanId, Vec<&'a SpanData>>, &'a RequestRecord);
 
 impl<'a> Family<'a> {
     fn of(record: &'a RequestRecord) -> Self {
@@ -147,7 +152,13 @@ impl<'a> Family<'a> {
         for span in &record.spans {
             family.entry(span.parent_span_id).or_default().push(span);
         }
-        Self(family)
+        Self(family, record)
+    }
+
+    /// The parents that are no spans of the record.
+    fn strangers(&self) -> Vec<SpanId> {
+        let known: HashSet<_> = self.1.spans.iter().map(|span| span.span_context.span_id()).collect();
+        self.0.keys().copied().filter(|parent| !known.contains(parent)).collect()
     }
 
     /// The subsegments below a span, in the order of their beginnings. What lies too deep goes to `deep`, as
@@ -161,7 +172,7 @@ impl<'a> Family<'a> {
         // Level by level, without recursion: a chain of thousands must not exhaust the stack.
         let mut next = children;
         while let Some(span) = next.pop() {
-            deep.push(straggler(span));
+            deep.push(alone(span, self.1));
             next.extend(self.0.remove(&span.span_context.span_id()).unwrap_or_default());
         }
         Vec::new()
@@ -246,3 +257,6 @@ fn cut(text: &str, most: usize) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

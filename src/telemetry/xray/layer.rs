@@ -1,5 +1,6 @@
 //! X-Ray's part of a request: the decision whether to trace it, which is made once, before the handler.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -12,7 +13,9 @@ use super::document::Item;
 use super::naming::Naming;
 use super::sampling::{Asked, Sampler};
 use crate::telemetry::delivery::Queue;
-use crate::telemetry::observe::{Exchange, RequestRecord, Sampled, View, X_AMZN_TRACE_ID, amzn_root};
+use crate::telemetry::observe::{
+    Exchange, RequestFacts, RequestRecord, Sampled, View, X_AMZN_TRACE_ID, amzn_root,
+};
 
 /// Makes every request that passes and is sampled an X-Ray segment.
 #[derive(Debug, Clone)]
@@ -63,15 +66,15 @@ impl SegmentLayer {
     /// The caller's decision, else the rules'. It goes out with every call that the request makes.
     fn decide(&self, exchange: &Exchange) -> SegmentView {
         let request = exchange.request();
-        let host = request.header(&HOST);
-        let name = self.naming.of(host);
+        let host = host(request);
+        let name = self.naming.of(host.as_deref());
         let told = exchange.identity().amzn.as_ref().and_then(|header| header.sampled);
         let (sampled, rule) = match told {
             Some(Sampled::Yes) => (true, None),
             Some(Sampled::No) => (false, None),
             Some(Sampled::Ask) | None => {
                 let asked = Asked {
-                    host,
+                    host: host.as_deref(),
                     method: request.method.as_str(),
                     path: &request.path,
                     service_name: &name,
@@ -86,6 +89,15 @@ impl SegmentLayer {
         let answer = (told == Some(Sampled::Ask)).then(|| signed(exchange, sampled)).flatten();
         SegmentView { queue: self.queue.clone(), name: Some(name), sampled, rule, answer }
     }
+}
+
+/// The `Host` header, or what stands for it in HTTP/2, which has none.
+fn host(request: &RequestFacts) -> Option<Cow<'_, str>> {
+    request.header(&HOST).map(Cow::Borrowed).or_else(|| {
+        let address = request.server_address.as_deref()?;
+        let port = request.server_port.filter(|port| *port != request.scheme.default_port());
+        Some(port.map_or_else(|| address.into(), |port| format!("{address}:{port}").into()))
+    })
 }
 
 /// `Root=…;Sampled=…`, for a caller that asked.
@@ -117,9 +129,10 @@ impl View for SegmentView {
         self.queue.push(Item::Segment { record, name, rule: self.rule.take() });
     }
 
-    fn on_straggler(&mut self, _: &Arc<RequestRecord>, span: &SpanData) {
+    fn on_straggler(&mut self, record: &Arc<RequestRecord>, span: &SpanData) {
         if self.sampled {
-            self.queue.push(Item::Straggler(Box::new(span.clone())));
+            let (record, span) = (Arc::clone(record), Box::new(span.clone()));
+            self.queue.push(Item::Straggler { record, span });
         } else {
             self.queue.ledger().enter(|tally| tally.sample_out(1));
         }

@@ -112,3 +112,119 @@ fn text(document: &Value, field: &str) -> Option<String> {
     let text = document.get(field)?.as_str().filter(|text| !text.is_empty())?;
     Some(text.chars().take(250).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::{get, put};
+    use axum::{Json, Router};
+    use http::{HeaderMap, StatusCode};
+    use serde_json::json;
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    /// Serves `routes` for as long as the set is there.
+    async fn serve(routes: Router) -> (Url, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        (url, tasks)
+    }
+
+    async fn found(sources: Sources) -> Surroundings {
+        let known = Known::default();
+        known.clone().find_out(sources).await;
+        known.get()
+    }
+
+    /// As the guide for ECS shows them.
+    fn ecs() -> Router {
+        let container = json!({"DockerId": "ea32192c8553fbff06c9340478a2ff089b2bb5646fb718b4ee206641c9086d66",
+            "Name": "curl", "DockerName": "ecs-curltest-24-curl-cca48e8dcadd97805600",
+            "ContainerARN": "arn:aws:ecs:us-west-2:111122223333:container/0206b271-b33f-47ab-86c6-a0ba208a70a9"});
+        let task = json!({"Cluster": "default", "Family": "curltest", "LaunchType": "EC2",
+            "TaskARN": "arn:aws:ecs:us-west-2:111122223333:task/default/158d1c8083dd49d6b527399fd6414f5c"});
+        Router::new()
+            .route("/v4/id", get(|| async { Json(container) }))
+            .route("/v4/id/task", get(|| async { Json(task) }))
+    }
+
+    /// Only for those who have a token, as the second version of the service is.
+    fn ec2() -> Router {
+        const TOKEN: &str = "AQAEAHgNzGTl";
+        let identity = json!({"accountId": "111122223333", "instanceId": "i-1234567890abcdef0",
+            "instanceType": "t3.micro", "imageId": "ami-5fb8c835", "availabilityZone": "us-west-2b",
+            "kernelId": null});
+        let token = |headers: HeaderMap| async move {
+            if headers.contains_key("x-aws-ec2-metadata-token-ttl-seconds") {
+                Ok(TOKEN)
+            } else {
+                Err(StatusCode::BAD_REQUEST)
+            }
+        };
+        let document = |headers: HeaderMap| async move {
+            let allowed = headers.get("x-aws-ec2-metadata-token").is_some_and(|token| token == TOKEN);
+            if allowed { Ok(Json(identity)) } else { Err(StatusCode::UNAUTHORIZED) }
+        };
+        Router::new()
+            .route("/latest/api/token", put(token))
+            .route("/latest/dynamic/instance-identity/document", get(document))
+    }
+
+    #[tokio::test]
+    async fn a_container_of_ecs_knows_itself_and_does_not_ask_the_instance() {
+        let ((ecs, _ecs_tasks), (ec2, _ec2_tasks)) = (serve(ecs()).await, serve(ec2()).await);
+        let sources = Sources { ecs: Some(ecs.join("v4/id").unwrap()), ec2: Some(ec2) };
+        let found = found(sources).await;
+        assert_eq!((found.origin, found.account_id.as_deref()), (Some(ECS), Some("111122223333")));
+        let known: Vec<_> = found.ecs.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        assert_eq!(
+            known,
+            [
+                ("cluster_arn", "default"),
+                ("container", "ecs-curltest-24-curl-cca48e8dcadd97805600"),
+                (
+                    "container_arn",
+                    "arn:aws:ecs:us-west-2:111122223333:container/0206b271-b33f-47ab-86c6-a0ba208a70a9"
+                ),
+                ("container_id", "ea32192c8553fbff06c9340478a2ff089b2bb5646fb718b4ee206641c9086d66"),
+                ("launch_type", "EC2"),
+                (
+                    "task_arn",
+                    "arn:aws:ecs:us-west-2:111122223333:task/default/158d1c8083dd49d6b527399fd6414f5c"
+                ),
+                ("task_family", "curltest"),
+            ]
+        );
+        assert!(found.ec2.is_empty(), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn an_instance_of_ec2_tells_who_has_a_token() {
+        // What is asked first does not know us.
+        let ((ecs, _ecs_tasks), (ec2, _ec2_tasks)) = (serve(Router::new()).await, serve(ec2()).await);
+        let found = found(Sources { ecs: Some(ecs), ec2: Some(ec2) }).await;
+        assert_eq!((found.origin, found.account_id.as_deref()), (Some(EC2), Some("111122223333")));
+        let known: Vec<_> = found.ec2.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        assert_eq!(
+            known,
+            [
+                ("ami_id", "ami-5fb8c835"),
+                ("availability_zone", "us-west-2b"),
+                ("instance_id", "i-1234567890abcdef0"),
+                ("instance_size", "t3.micro"),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn elsewhere_nothing_is_known() {
+        let (nothing, _tasks) = serve(Router::new()).await;
+        for sources in [Sources::default(), Sources { ecs: Some(nothing.clone()), ec2: Some(nothing) }] {
+            let found = found(sources).await;
+            assert_eq!((found.origin, found.account_id), (None, None));
+        }
+    }
+}

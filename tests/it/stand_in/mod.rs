@@ -2,5 +2,7 @@
 //! fail on script, and say afterwards what was wrong with what they were sent.
 
 mod otlp;
+pub(crate) mod segment;
+pub(crate) mod xray;
 
 pub(crate) use self::otlp::{Answer, Otlp, Received, Seen, Signal, Wire, attributes, hex};

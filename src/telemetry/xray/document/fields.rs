@@ -24,6 +24,8 @@ const DEFAULT: &str = "default";
 const LONGEST_ANNOTATION: usize = 1000;
 /// Only so many annotations of a trace are indexed.
 const MOST_ANNOTATIONS: usize = 50;
+/// How deep a value may be nested: many who read JSON stop at a depth of 128, and subsegments take 64 of it.
+const DEEPEST_VALUE: usize = 32;
 /// The most causes of one subsegment.
 const MOST_EXCEPTIONS: usize = 16;
 
@@ -85,7 +87,8 @@ pub(super) fn subsegment(span: &SpanData) -> Document {
         error: matches!(status, Some(400..=499)).then_some(true),
         throttle: (status == Some(429)).then_some(true),
         fault: (failed && !matches!(status, Some(400..=499))).then_some(true),
-        aws,
+        aws: aws
+            .filter(|aws| [&aws.operation, &aws.region, &aws.request_id].iter().any(|known| known.is_some())),
         sql,
         cause: cause(span),
         annotations,
@@ -193,15 +196,25 @@ fn annotation(value: &Value) -> Json {
     }
 }
 
-/// A value as it is; text that is a JSON object or array becomes one.
+/// A value as it is; text that is a JSON object or array becomes one, unless it is nested too deep.
 fn structured(value: &Value) -> Json {
     if let Value::String(text) = value
         && text.as_str().starts_with(['{', '['])
         && let Ok(parsed) = serde_json::from_str(text.as_str())
+        && depth(&parsed) <= DEEPEST_VALUE
     {
         return parsed;
     }
     json(value)
+}
+
+/// How deep a value is nested; the parser has seen to it that this is at most 128.
+fn depth(value: &Json) -> usize {
+    match value {
+        Json::Array(values) => 1 + values.iter().map(depth).max().unwrap_or_default(),
+        Json::Object(values) => 1 + values.values().map(depth).max().unwrap_or_default(),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => 0,
+    }
 }
 
 fn json(value: &Value) -> Json {

@@ -5,12 +5,13 @@ use serde_json::json;
 
 use super::parts::Document;
 
-/// The least a document can be cut to: ids, times, names and flags are never given up.
-const LEAST: usize = 4096;
+/// The least a document can be cut to: ids, times, names, flags and `http` are never given up, and that is what they
+/// are at most when every character of them is escaped.
+pub(in super::super) const LEAST: usize = 8192;
 
 /// The document as one or several, each at most `most` bytes: the largest subsegments become documents of their
-/// own, until the rest fits; a document that is too large by itself gives up metadata first, then stacks, then
-/// annotations, and says so.
+/// own, until the rest fits; a document that is too large by itself gives up metadata first, then stacks, annotations
+/// and so on, and says so.
 pub(super) fn fit(root: Document, most: usize) -> Vec<Vec<u8>> {
     let most = most.max(LEAST);
     let mut fitted = Vec::new();
@@ -53,7 +54,7 @@ fn hoist(document: &mut Document, excess: usize) -> Vec<Document> {
 
 /// Gives up what a document can do without, one kind after the other, until it fits.
 fn trim(mut document: Document, most: usize) -> Vec<u8> {
-    let steps: [fn(&mut Document); 4] = [
+    let steps: [fn(&mut Document); 6] = [
         |document| document.metadata.clear(),
         |document| {
             if let Some(cause) = &mut document.cause {
@@ -62,8 +63,10 @@ fn trim(mut document: Document, most: usize) -> Vec<u8> {
         },
         |document| document.annotations.clear(),
         |document| document.cause = None,
+        |document| document.sql = None,
+        |document| document.aws = None,
     ];
-    let names = ["metadata", "stacks", "annotations", "cause"];
+    let names = ["metadata", "stacks", "annotations", "cause", "sql", "aws"];
     for last in 0..steps.len() {
         steps[last](&mut document);
         let dropped = json!(names[..=last]);
