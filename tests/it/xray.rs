@@ -831,7 +831,7 @@ async fn a_caller_that_decided_is_obeyed_and_its_segment_is_the_parent() {
 
 /// Waits until the sampler goes by the daemon's rules.
 async fn wait_for_rules(app: &Observed, count: usize) {
-    let text = format!("{count} rules from ");
+    let text = format!("{count} rule{} from ", if count == 1 { "" } else { "s" });
     let rules = async {
         while !app.telemetry.health()["xray"].state.contains(&text) {
             tokio::task::yield_now().await;
