@@ -4,21 +4,19 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use cruddur::config::{Config, Environment};
 use cruddur::server;
 use cruddur::telemetry::Telemetry;
-use cruddur::telemetry::observe::{Exchange, RequestRecord, View};
+use cruddur::telemetry::observe::{Enlist, EnlistLayer, Exchange, RequestRecord, View};
 use http::response;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tower::{Layer, Service};
 use tracing::dispatcher::DefaultGuard;
 
 /// How long a test waits for what must come. Only a failing test ever waits so long.
@@ -31,44 +29,17 @@ pub(crate) enum Told {
     Straggler(Arc<RequestRecord>, Box<SpanData>),
 }
 
-/// A fifth backend, written outside of the crate: a layer that enlists a view, and the view.
+/// A fifth backend, written outside of the crate: what it enlists, and the view.
 #[derive(Debug, Clone)]
-pub(crate) struct TapLayer(mpsc::UnboundedSender<Told>);
+pub(crate) struct Tap(mpsc::UnboundedSender<Told>);
 
-#[derive(Debug, Clone)]
-pub(crate) struct Tap<S> {
-    inner: S,
-    told: mpsc::UnboundedSender<Told>,
+impl Enlist for Tap {
+    fn enlist(&self, exchange: &Exchange) {
+        exchange.enlist(TapView(self.0.clone()));
+    }
 }
 
 struct TapView(mpsc::UnboundedSender<Told>);
-
-impl<S> Layer<S> for TapLayer {
-    type Service = Tap<S>;
-
-    fn layer(&self, inner: S) -> Tap<S> {
-        Tap { inner, told: self.0.clone() }
-    }
-}
-
-impl<S, B> Service<http::Request<B>> for Tap<S>
-where
-    S: Service<http::Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> S::Future {
-        let exchange = request.extensions().get::<Exchange>().expect("the observer is around every backend");
-        exchange.enlist(TapView(self.told.clone()));
-        self.inner.call(request)
-    }
-}
 
 impl View for TapView {
     fn on_response(&mut self, head: &mut response::Parts) {
@@ -114,7 +85,7 @@ impl Observed {
         let subscriber = tracing::dispatcher::set_default(telemetry.dispatch());
 
         let (tap, told) = mpsc::unbounded_channel();
-        let app = server::app(&config, routes.layer(TapLayer(tap)), &telemetry);
+        let app = server::app(&config, routes.layer(EnlistLayer(Tap(tap))), &telemetry);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

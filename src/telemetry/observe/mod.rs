@@ -17,6 +17,7 @@
 mod body;
 mod collect;
 pub mod conventions;
+mod enlist;
 mod exchange;
 mod fault;
 mod forwarded;
@@ -34,6 +35,7 @@ mod view;
 
 pub use self::body::ObserveBody;
 pub use self::collect::{EventLayer, Outside, RecordAll, SpanCollector};
+pub use self::enlist::{Enlist, EnlistLayer, Enlisting};
 pub use self::exchange::Exchange;
 pub use self::fault::{Cause, Fault};
 pub use self::future::ObserveFuture;

@@ -1,60 +1,32 @@
 //! OTLP's part of a request.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use opentelemetry_sdk::trace::SpanData;
-use tower::{Layer, Service};
 
 use super::document::{self, Item};
 use super::metrics::RequestMetrics;
 use crate::telemetry::delivery::Queue;
-use crate::telemetry::observe::{Exchange, RequestRecord, View};
+use crate::telemetry::observe::{Enlist, EnlistLayer, Exchange, RequestRecord, View};
 
 /// Exports every request that passes as spans, and counts it in the metrics.
+pub type SpanLayer = EnlistLayer<Spans>;
+
+/// What [`SpanLayer`] enlists.
 #[derive(Debug, Clone)]
-pub struct SpanLayer {
+pub struct Spans {
     pub(super) spans: Option<Queue<Item>>,
     pub(super) metrics: Option<RequestMetrics>,
 }
 
-impl<S> Layer<S> for SpanLayer {
-    type Service = SpanService<S>;
-
-    fn layer(&self, inner: S) -> SpanService<S> {
-        SpanService { inner, layer: self.clone() }
-    }
-}
-
-/// See [`SpanLayer`].
-#[derive(Debug, Clone)]
-pub struct SpanService<S> {
-    inner: S,
-    layer: SpanLayer,
-}
-
-impl<S, B> Service<http::Request<B>> for SpanService<S>
-where
-    S: Service<http::Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> S::Future {
-        if let Some(exchange) = request.extensions().get::<Exchange>() {
-            if let Some(metrics) = &self.layer.metrics {
-                exchange.enlist_counter(MetricsView(metrics.clone()));
-            }
-            if let Some(queue) = &self.layer.spans {
-                exchange.enlist(SpanView(queue.clone()));
-            }
+impl Enlist for Spans {
+    fn enlist(&self, exchange: &Exchange) {
+        if let Some(metrics) = &self.metrics {
+            exchange.enlist_counter(MetricsView(metrics.clone()));
         }
-        self.inner.call(request)
+        if let Some(queue) = &self.spans {
+            exchange.enlist(SpanView(queue.clone()));
+        }
     }
 }
 

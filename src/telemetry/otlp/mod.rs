@@ -27,13 +27,13 @@ use tokio::time::{Instant, timeout_at};
 use self::document::Item;
 pub use self::exporter::SetupError;
 use self::exporter::Wire;
-pub use self::layer::{SpanLayer, SpanService};
+pub use self::layer::{SpanLayer, Spans};
 pub use self::relay::{Encoding, Relay, RelayError};
 use self::relay::{Forward, Relayed};
 use super::delivery::{
     Backoff, Books, Delivery, Limits, Measure, Notice, Policy, Runtime, SendError, Sent, Sink, Status,
 };
-use super::observe::{Outside, span_weight};
+use super::observe::{EnlistLayer, Outside, span_weight};
 use crate::config::{self, Batch, Destination, SpanLimits};
 
 /// How much may wait for a receiver that is slow or gone, in bytes and by estimate: at 2.5 kB a request with one
@@ -110,7 +110,10 @@ impl Otlp {
             );
             (metrics, meters, requests) = (Some(delivery), Some(provider), Some(own));
         }
-        let layer = SpanLayer { spans: spans.as_ref().map(|spans| spans.queue().clone()), metrics: requests };
+        let layer = EnlistLayer(Spans {
+            spans: spans.as_ref().map(|spans| spans.queue().clone()),
+            metrics: requests,
+        });
         Ok(Self { spans, relay, metrics, meters, layer })
     }
 

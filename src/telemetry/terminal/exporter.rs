@@ -10,10 +10,10 @@ use std::thread;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::layer::{TerminalLayer, TerminalLog};
+use super::layer::{TerminalLayer, TerminalLog, Trees};
 use super::{Format, document};
 use crate::telemetry::delivery::{Ledger, Notice};
-use crate::telemetry::observe::{LogEvent, RequestRecord};
+use crate::telemetry::observe::{EnlistLayer, LogEvent, RequestRecord};
 
 /// How many items may wait. At 2 kB a record, 8 MB.
 const QUEUE: usize = 4096;
@@ -91,7 +91,7 @@ impl Terminal {
     /// The layer that shows requests, where they are shown.
     #[must_use]
     pub fn layer(&self) -> Option<TerminalLayer> {
-        self.trees.then(|| TerminalLayer(self.queue.clone()))
+        self.trees.then(|| EnlistLayer(Trees(self.queue.clone())))
     }
 
     /// The view that shows log events.

@@ -2,48 +2,20 @@
 
 use std::sync::Arc;
 
-use tower::{Layer, Service};
-
 use super::Format;
 use super::exporter::{Item, Queue};
-use crate::telemetry::observe::{Exchange, LogEvent, LogView, RequestRecord, View};
+use crate::telemetry::observe::{Enlist, EnlistLayer, Exchange, LogEvent, LogView, RequestRecord, View};
 
 /// Shows every request that passes on the terminal.
+pub type TerminalLayer = EnlistLayer<Trees>;
+
+/// What [`TerminalLayer`] enlists.
 #[derive(Debug, Clone)]
-pub struct TerminalLayer(pub(super) Queue);
+pub struct Trees(pub(super) Queue);
 
-impl<S> Layer<S> for TerminalLayer {
-    type Service = TerminalService<S>;
-
-    fn layer(&self, inner: S) -> TerminalService<S> {
-        TerminalService { inner, queue: self.0.clone() }
-    }
-}
-
-/// See [`TerminalLayer`].
-#[derive(Debug, Clone)]
-pub struct TerminalService<S> {
-    inner: S,
-    queue: Queue,
-}
-
-impl<S, B> Service<http::Request<B>> for TerminalService<S>
-where
-    S: Service<http::Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> S::Future {
-        if let Some(exchange) = request.extensions().get::<Exchange>() {
-            exchange.enlist(TerminalView(self.queue.clone()));
-        }
-        self.inner.call(request)
+impl Enlist for Trees {
+    fn enlist(&self, exchange: &Exchange) {
+        exchange.enlist(TerminalView(self.0.clone()));
     }
 }
 

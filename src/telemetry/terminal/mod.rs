@@ -8,7 +8,7 @@ mod exporter;
 mod layer;
 
 pub use self::exporter::Terminal;
-pub use self::layer::{TerminalLayer, TerminalLog};
+pub use self::layer::{TerminalLayer, TerminalLog, Trees};
 
 /// How requests and log events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,67 +2,40 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::header::HOST;
 use http::{HeaderValue, response};
 use opentelemetry_sdk::trace::SpanData;
-use tower::{Layer, Service};
 
 use super::document::Item;
 use super::naming::Naming;
 use super::sampling::{Asked, Sampler};
 use crate::telemetry::delivery::Queue;
 use crate::telemetry::observe::{
-    Exchange, RequestFacts, RequestRecord, Sampled, View, X_AMZN_TRACE_ID, amzn_root,
+    Enlist, EnlistLayer, Exchange, RequestFacts, RequestRecord, Sampled, View, X_AMZN_TRACE_ID, amzn_root,
 };
 
 /// Makes every request that passes and is sampled an X-Ray segment.
+pub type SegmentLayer = EnlistLayer<Segments>;
+
+/// What [`SegmentLayer`] enlists.
 #[derive(Debug, Clone)]
-pub struct SegmentLayer {
+pub struct Segments {
     pub(super) sampler: Sampler,
     pub(super) naming: Arc<Naming>,
     pub(super) queue: Queue<Item>,
 }
 
-impl<S> Layer<S> for SegmentLayer {
-    type Service = SegmentService<S>;
-
-    fn layer(&self, inner: S) -> SegmentService<S> {
-        SegmentService { inner, layer: self.clone() }
-    }
-}
-
-/// See [`SegmentLayer`].
-#[derive(Debug, Clone)]
-pub struct SegmentService<S> {
-    inner: S,
-    layer: SegmentLayer,
-}
-
-impl<S, B> Service<http::Request<B>> for SegmentService<S>
-where
-    S: Service<http::Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> S::Future {
-        if let Some(exchange) = request.extensions().get::<Exchange>()
-            && exchange.is_viewed()
-        {
-            exchange.enlist(self.layer.decide(exchange));
+impl Enlist for Segments {
+    fn enlist(&self, exchange: &Exchange) {
+        // What nobody is told of takes nothing out of a reservoir.
+        if exchange.is_viewed() {
+            exchange.enlist(self.decide(exchange));
         }
-        self.inner.call(request)
     }
 }
 
-impl SegmentLayer {
+impl Segments {
     /// The caller's decision, else the rules'. It goes out with every call that the request makes.
     fn decide(&self, exchange: &Exchange) -> SegmentView {
         let request = exchange.request();

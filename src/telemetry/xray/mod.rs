@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::document::is_name_character;
-pub use self::layer::{SegmentLayer, SegmentService};
+pub use self::layer::{SegmentLayer, Segments};
 
 use self::document::{Constants, Item};
 use self::exporter::Daemon;
@@ -23,6 +23,7 @@ use self::metadata::Known;
 use self::naming::Naming;
 use self::sampling::{Poller, Sampler};
 use super::delivery::{Backoff, Books, Delivery, Limits, Measure, Notice, Policy, Runtime, Status};
+use super::observe::EnlistLayer;
 use crate::config;
 
 /// How much may wait while the daemon's name cannot be looked up, by estimate.
@@ -69,7 +70,7 @@ impl Xray {
         let sink = Daemon::new(daemon.udp, constants, known);
         let delivery = Delivery::start(sink, policy, status, books.open(XRAY), runtime);
         let naming = Arc::new(Naming::new(&config.name, config.pattern.clone()));
-        let layer = SegmentLayer { sampler, naming, queue: delivery.queue().clone() };
+        let layer = EnlistLayer(Segments { sampler, naming, queue: delivery.queue().clone() });
         Some(Self { delivery, poller, layer })
     }
 

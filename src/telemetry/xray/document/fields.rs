@@ -69,7 +69,7 @@ pub(super) fn subsegment(span: &SpanData) -> Document {
     let remote = span.span_kind == SpanKind::Client;
     let aws = attributes.aws();
     let sql = attributes.sql();
-    let status = attributes.int("http.response.status_code");
+    let status = attributes.int("http.response.status_code").filter(|status| (100..=599).contains(status));
     let failed = matches!(span.status, Status::Error { .. });
     let namespace = match (&aws, remote) {
         (Some(_), _) => Some("aws"),

@@ -394,6 +394,16 @@ fn a_straggler_of_another_trace_is_a_subsegment_of_its_request() {
 }
 
 #[test]
+fn a_status_that_is_none_is_left_out() {
+    let mut call = span(1, OWN);
+    call.span_kind = opentelemetry::trace::SpanKind::Client;
+    call.attributes =
+        vec![KeyValue::new("http.request.method", "GET"), KeyValue::new("http.response.status_code", 7_i64)];
+    let documents = drawn(with_spans(vec![call]), MOST);
+    assert_eq!(documents[0]["subsegments"][0]["http"], serde_json::json!({"request": {"method": "GET"}}));
+}
+
+#[test]
 fn times_before_1970_and_ends_before_their_beginnings_are_put_right() {
     let mut early = span(1, OWN);
     (early.start_time, early.end_time) =

@@ -1,0 +1,55 @@
+//! The layer that every backend has: it enlists a view in each request's exchange, and steps aside.
+
+use std::task::{Context, Poll};
+
+use http::Request;
+use tower::{Layer, Service};
+
+use super::exchange::Exchange;
+
+/// What a backend does when a request comes in.
+pub trait Enlist: Clone {
+    /// Decides what must be decided before the handler runs, and enlists the backend's view.
+    fn enlist(&self, exchange: &Exchange);
+}
+
+/// A backend's layer. It adds no future, no body and no clock of its own to the request's.
+#[derive(Debug, Clone)]
+pub struct EnlistLayer<E>(pub E);
+
+impl<S, E: Clone> Layer<S> for EnlistLayer<E> {
+    type Service = Enlisting<S, E>;
+
+    fn layer(&self, inner: S) -> Enlisting<S, E> {
+        Enlisting { inner, backend: self.0.clone() }
+    }
+}
+
+/// See [`EnlistLayer`].
+#[derive(Debug, Clone)]
+pub struct Enlisting<S, E> {
+    inner: S,
+    backend: E,
+}
+
+impl<S, E, B> Service<Request<B>> for Enlisting<S, E>
+where
+    S: Service<Request<B>>,
+    E: Enlist,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> S::Future {
+        // There is none where the observer is not around this layer, and then there is nothing to view.
+        if let Some(exchange) = request.extensions().get::<Exchange>() {
+            self.backend.enlist(exchange);
+        }
+        self.inner.call(request)
+    }
+}
