@@ -17,8 +17,8 @@ use reqwest::{Request, Response, Url};
 
 use super::Telemetry;
 use super::observe::{
-    AmznTraceId, BAGGAGE, Exchange, Propagator, TRACEPARENT, TRACESTATE, X_AMZN_TRACE_ID, redact,
-    trace_parent,
+    AmznTraceId, BAGGAGE, Exchange, Propagator, TRACEPARENT, TRACESTATE, X_AMZN_TRACE_ID, conventions,
+    redact, trace_parent,
 };
 
 /// The one client for calls that the application makes.
@@ -171,12 +171,7 @@ fn answered(response: Response, mut span: Span) -> Response {
         span.set_attribute(KeyValue::new("network.peer.address", peer.ip().to_string()));
         span.set_attribute(KeyValue::new("network.peer.port", i64::from(peer.port())));
     }
-    let version = match response.version() {
-        http::Version::HTTP_10 => "1.0",
-        http::Version::HTTP_2 => "2",
-        http::Version::HTTP_3 => "3",
-        _ => "1.1",
-    };
+    let version = conventions::protocol_version(response.version());
     span.set_attribute(KeyValue::new("network.protocol.version", version));
 
     let url = response.url().clone();

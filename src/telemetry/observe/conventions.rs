@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use http::Version;
 use opentelemetry::trace::Status;
 use opentelemetry::{KeyValue, StringValue, Value};
 
@@ -12,6 +13,18 @@ use super::record::{Outcome, RequestFacts, RequestRecord, Stage, Verdict};
 
 /// Which version of the conventions is followed.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
+/// `network.protocol.version`.
+#[must_use]
+pub fn protocol_version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
 
 /// The class of a panic where others have the class of an error.
 pub const PANIC: &str = "panic";

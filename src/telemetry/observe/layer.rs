@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body::Body;
 use ipnet::IpNet;
 use opentelemetry::Context as TraceContext;
@@ -181,7 +181,7 @@ impl Observer {
             query: uri.query().map(|query| redact::query(query).into_owned()),
             server_address,
             server_port,
-            protocol_version: protocol_version(request.version()),
+            protocol_version: conventions::protocol_version(request.version()),
             client_address: origin.client,
             client_forwarded: origin.forwarded,
             peer,
@@ -208,16 +208,6 @@ fn split_host(host: Option<&str>, scheme: Scheme) -> (Option<String>, Option<u16
 /// A host as it should have been sent: a URI may carry a password before it, which is nobody's business.
 fn without_userinfo(host: &str) -> &str {
     host.rsplit('@').next().unwrap_or(host)
-}
-
-fn protocol_version(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_09 => "0.9",
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        Version::HTTP_3 => "3",
-        _ => "1.1",
-    }
 }
 
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {

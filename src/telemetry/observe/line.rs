@@ -136,7 +136,9 @@ impl Serialize for Fields<'_> {
     }
 }
 
-fn json(value: &Value) -> serde_json::Value {
+/// An attribute's value in JSON, in its own type.
+#[must_use]
+pub fn json(value: &Value) -> serde_json::Value {
     match value {
         Value::Bool(value) => (*value).into(),
         Value::I64(value) => (*value).into(),

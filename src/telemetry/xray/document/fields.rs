@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 
 use opentelemetry::trace::{SpanKind, Status};
-use opentelemetry::{Array, KeyValue, Value};
+use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 use serde_json::Value as Json;
 
 use super::parts::{Aws, Cause, Document, Exception, Http, Metadata, Request, Response, Sql};
 use super::{LONGEST, cut, names, seconds};
+use crate::telemetry::observe::line::json;
 use crate::telemetry::observe::redact;
 
 const NAME: &str = "xray.name";
@@ -214,18 +215,5 @@ fn depth(value: &Json) -> usize {
         Json::Array(values) => 1 + values.iter().map(depth).max().unwrap_or_default(),
         Json::Object(values) => 1 + values.values().map(depth).max().unwrap_or_default(),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => 0,
-    }
-}
-
-fn json(value: &Value) -> Json {
-    match value {
-        Value::Bool(value) => (*value).into(),
-        Value::I64(value) => (*value).into(),
-        Value::F64(value) => (*value).into(),
-        Value::Array(Array::Bool(values)) => values.clone().into(),
-        Value::Array(Array::I64(values)) => values.clone().into(),
-        Value::Array(Array::F64(values)) => values.clone().into(),
-        Value::Array(Array::String(values)) => values.iter().map(|value| value.as_str()).collect(),
-        other => other.as_str().into_owned().into(),
     }
 }
