@@ -1,12 +1,14 @@
 //! The environment, read once.
 //!
 //! Each topic owns a struct, the rows of its variables (name, parser, default, meaning) and the function that
-//! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`], [`Otlp`], [`Xray`]. What `--help` and `--check` print and
+//! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`], [`Otlp`], [`Xray`],
+//! [`CloudWatch`]. What `--help` and `--check` print and
 //! which misspelt names are noticed follow from those rows, so a variable exists in one place.
 //!
 //! Values are trimmed, and an empty one counts as unset: compose files write `${X:-}`. Every fault is reported,
 //! not only the first. What starts but deserves a second look is a [`Warning`].
 
+mod cloudwatch;
 mod environment;
 mod honeycomb;
 mod http;
@@ -23,6 +25,7 @@ mod traps;
 mod variable;
 mod xray;
 
+pub use cloudwatch::{AccessKey, CloudWatch, LineFormat, LogClass, StreamName};
 pub use environment::Environment;
 pub use honeycomb::Honeycomb;
 pub use http::Http;
@@ -55,6 +58,8 @@ pub struct Config {
     pub otlp: Otlp,
     /// X-Ray.
     pub xray: Xray,
+    /// CloudWatch Logs.
+    pub cloudwatch: CloudWatch,
 }
 
 /// A configuration, and how it came about.
@@ -109,7 +114,8 @@ impl Config {
         let honeycomb = Honeycomb::read(&mut reader);
         let otlp = Otlp::read(&mut reader, &honeycomb, resource);
         let xray = Xray::read(&mut reader, &service);
-        let config = Self { service, http, log, observe, honeycomb, otlp, xray };
+        let cloudwatch = CloudWatch::read(&mut reader, http.bind.port());
+        let config = Self { service, http, log, observe, honeycomb, otlp, xray, cloudwatch };
         traps::set_in_vain(&mut reader);
         (config, reader.finish())
     }

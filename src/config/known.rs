@@ -1,6 +1,6 @@
 //! All names there are.
 
-use super::{Variable, honeycomb, http, log, observe, otlp, service, xray};
+use super::{Variable, cloudwatch, honeycomb, http, log, observe, otlp, service, xray};
 
 /// Variables that belong together.
 #[derive(Debug, Clone, Copy)]
@@ -28,15 +28,11 @@ pub const TOPICS: &[Topic] = &[
     Topic { title: "Traces: batches", variables: otlp::BATCHES },
     Topic { title: "Metrics", variables: otlp::READING },
     Topic { title: "X-Ray", variables: xray::VARIABLES },
+    Topic { title: "CloudWatch Logs", variables: cloudwatch::VARIABLES },
 ];
 
 /// Names that have a place in this service but that this version does not read; whoever reads one deletes it here.
 pub(super) const RESERVED: &[&str] = &[
-    "CLOUDWATCH_LOG_FORMAT",
-    "CLOUDWATCH_LOG_GROUP",
-    "CLOUDWATCH_LOG_LEVEL",
-    "CLOUDWATCH_LOG_STREAM",
-    "CLOUDWATCH_RETENTION_DAYS",
     "CODE_VERSION",
     "OTEL_METRIC_EXPORT_TIMEOUT",
     "ROLLBAR_ACCESS_TOKEN",

@@ -89,6 +89,23 @@ fn nothing_set_gives_the_defaults() {
             ("ECS_CONTAINER_METADATA_URI_V4", "-"),
             ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254/"),
             ("AWS_EC2_METADATA_DISABLED", "off"),
+            ("AWS_REGION", "-"),
+            ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "-"),
+            ("AWS_ACCESS_KEY_ID", "-"),
+            ("AWS_SECRET_ACCESS_KEY", "-"),
+            ("AWS_SESSION_TOKEN", "-"),
+            ("AWS_PROFILE", "-"),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "-"),
+            ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "-"),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "-"),
+            ("CLOUDWATCH_LOG_GROUP", "off"),
+            ("CLOUDWATCH_LOG_STREAM", "{service}/{host}/{port}"),
+            ("CLOUDWATCH_CREATE_GROUP", "on"),
+            ("CLOUDWATCH_RETENTION_DAYS", "-"),
+            ("CLOUDWATCH_LOG_CLASS", "STANDARD"),
+            ("CLOUDWATCH_LOG_FORMAT", "json"),
+            ("CLOUDWATCH_LOG_LEVEL", "info"),
+            ("CLOUDWATCH_METRICS_NAMESPACE", "-"),
         ]
     );
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);

@@ -5,6 +5,7 @@
 //! what its variables are read into in [`config`](crate::config), and no other backend.
 
 mod client;
+pub mod cloudwatch;
 pub mod delivery;
 pub mod observe;
 pub mod otlp;
@@ -23,8 +24,10 @@ use opentelemetry_sdk::trace::{SdkTracerProvider, SpanLimits};
 use serde::Serialize;
 use tokio::time::Instant;
 use tracing::Dispatch;
+use tracing::level_filters::LevelFilter;
 
 pub use self::client::Client;
+use self::cloudwatch::{CLOUDWATCH, CloudWatch, LineLayer};
 use self::delivery::{Books, Notice, Runtime, Tally};
 use self::observe::{EpochIds, ObserveLayer, RecordAll, Settings, SpanCollector};
 use self::otlp::{Otlp, Relay, SetupError, SpanLayer, Surroundings};
@@ -39,6 +42,7 @@ pub struct Telemetry {
     provider: SdkTracerProvider,
     otlp: Otlp,
     xray: Option<Xray>,
+    cloudwatch: Option<CloudWatch>,
     terminal: Terminal,
     dispatch: Dispatch,
     books: Books,
@@ -70,7 +74,9 @@ impl Telemetry {
         let notice: Notice = terminal.notice();
         let around = Surroundings { resource: &resource, runtime: &runtime, books: &books, notice: &notice };
         let otlp = Otlp::start(&config.otlp, around)?;
-        let xray = Xray::start(&config.xray, config.service.version, &runtime, &books, &notice);
+        let log_group = config.cloudwatch.group.clone();
+        let xray = Xray::start(&config.xray, config.service.version, log_group, &runtime, &books, &notice);
+        let cloudwatch = CloudWatch::start(&config.cloudwatch, &resource, &runtime, &books, &notice);
 
         let mut limits = SpanLimits::default();
         // OTLP's limits are applied where its spans are drawn; the SDK's only keep a runaway span within bounds.
@@ -88,8 +94,13 @@ impl Telemetry {
             .with_span_limits(limits)
             .with_resource(resource)
             .build();
-        let views: Vec<Box<dyn observe::LogView>> = vec![Box::new(terminal.log_view())];
-        let dispatch = subscriber::subscriber(&provider, &config.log.filter, views);
+        let mut views: Vec<Box<dyn observe::LogView>> = vec![Box::new(terminal.log_view())];
+        let mut floor = LevelFilter::INFO;
+        if let Some(cloudwatch) = &cloudwatch {
+            views.push(Box::new(cloudwatch.log_view()));
+            floor = floor.max(cloudwatch.level());
+        }
+        let dispatch = subscriber::subscriber(&provider, &config.log.filter, floor, views);
         let mut exclude_paths = config.observe.exclude_paths.clone();
         if otlp.relay().is_some() {
             // What carries telemetry is not observed itself.
@@ -103,7 +114,7 @@ impl Telemetry {
             sampler: config.otlp.sampler.clone(),
             route: stack::matched_route,
         });
-        Ok(Self { observe, provider, otlp, xray, terminal, dispatch, books, _runtime: runtime })
+        Ok(Self { observe, provider, otlp, xray, cloudwatch, terminal, dispatch, books, _runtime: runtime })
     }
 
     /// Makes this the process's telemetry: the `tracing` subscriber, OpenTelemetry's tracer provider, the panic
@@ -142,6 +153,10 @@ impl Telemetry {
         self.xray.as_ref().map(Xray::layer)
     }
 
+    fn cloudwatch_layer(&self) -> Option<LineLayer> {
+        self.cloudwatch.as_ref().map(CloudWatch::layer)
+    }
+
     fn terminal_layer(&self) -> Option<TerminalLayer> {
         self.terminal.layer()
     }
@@ -163,6 +178,7 @@ impl Telemetry {
     pub fn health(&self) -> BTreeMap<&'static str, Health> {
         let mut states: BTreeMap<_, _> = self.otlp.states().into_iter().collect();
         states.extend(self.xray.as_ref().map(|xray| (XRAY, xray.state())));
+        states.extend(self.cloudwatch.as_ref().map(|cloudwatch| (CLOUDWATCH, cloudwatch.state())));
         states.insert(TERMINAL, self.terminal.state());
         let tallies = self.books.tallies().into_iter();
         tallies
@@ -180,7 +196,12 @@ impl Telemetry {
                 xray.shut_down(deadline).await;
             }
         };
-        tokio::join!(self.otlp.shut_down(deadline), xray);
+        let cloudwatch = async {
+            if let Some(cloudwatch) = &self.cloudwatch {
+                cloudwatch.shut_down(deadline).await;
+            }
+        };
+        tokio::join!(self.otlp.shut_down(deadline), xray, cloudwatch);
         // The terminal is the last to go, for it tells what the others have to say.
         self.terminal.shut_down(deadline).await;
         // Nothing of ours waits in the SDK, so there is nothing to fail but a second shutdown.

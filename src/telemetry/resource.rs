@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use opentelemetry::{KeyValue, Value};
+use opentelemetry::{KeyValue, StringValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use uuid::Uuid;
@@ -21,6 +21,12 @@ pub(super) fn resource(config: &Config) -> Resource {
         Some(own("os.type", std::env::consts::OS)),
         Some(KeyValue::new("process.pid", i64::from(std::process::id()))),
         Some(own("process.runtime.name", "rust")),
+        config.cloudwatch.group.as_deref().map(|group| {
+            KeyValue::new(
+                "aws.log.group.names",
+                Value::Array(vec![StringValue::from(group.to_owned())].into()),
+            )
+        }),
         read("/proc/self/mountinfo").as_deref().and_then(container_id).map(|id| own("container.id", id)),
     ];
     let given = config.otlp.resource.iter();

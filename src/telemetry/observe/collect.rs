@@ -15,8 +15,8 @@ use opentelemetry_sdk::trace::{
     Sampler, SamplingDecision, SamplingResult, ShouldSample, Span, SpanData, SpanProcessor,
 };
 use tracing::{Event, Subscriber};
-use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use super::exchange::Exchange;
 use super::log::{EventId, Fields, LogEvent, LogView};
@@ -144,13 +144,14 @@ impl ShouldSample for RecordAll {
 #[expect(missing_debug_implementations, reason = "views need not be Debug")]
 pub struct EventLayer {
     views: Vec<Box<dyn LogView>>,
+    console: Arc<EnvFilter>,
 }
 
 impl EventLayer {
-    /// A layer that shows events to `views`.
+    /// A layer that shows events to `views`, and notes which of them are for the console.
     #[must_use]
-    pub fn new(views: Vec<Box<dyn LogView>>) -> Self {
-        Self { views }
+    pub fn new(views: Vec<Box<dyn LogView>>, console: Arc<EnvFilter>) -> Self {
+        Self { views, console }
     }
 }
 
@@ -176,6 +177,7 @@ where
             event_id: EventId::next(),
             span,
             in_tracing_span: context.event_span(event).is_some(),
+            on_console: self.console.enabled(event.metadata(), context.clone()),
         });
         if let Some(exchange) = &exchange {
             exchange.log(&event);

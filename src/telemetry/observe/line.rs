@@ -1,5 +1,6 @@
 //! Records and log events as JSON lines: one flat object each, the same on the console and in log stores.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -160,16 +161,38 @@ pub fn is_unruly(c: char) -> bool {
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
 }
 
+/// Text with its unruly characters escaped: what a client sends must not move the cursor of who reads along, nor begin a
+/// line.
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unruly) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = text.chars().fold(String::with_capacity(text.len()), |mut clean, c| {
+        if is_unruly(c) {
+            clean.extend(c.escape_default());
+        } else {
+            clean.push(c);
+        }
+        clean
+    });
+    Cow::Owned(escaped)
+}
+
 fn render(line: &Line<'_>) -> String {
     // Strings and numbers cannot fail to be written; a line that says so is better than none.
     let json = serde_json::to_string(line)
         .unwrap_or_else(|error| format!("{{\"message\":\"unreadable line: {error}\"}}"));
-    if json.contains(is_unruly) { escaped(&json) } else { json }
+    ruly(json)
 }
 
 /// JSON with its unruly characters as `\uXXXX`: they stand in strings only, and JSON itself has just those below
 /// U+0020 escaped.
-fn escaped(json: &str) -> String {
+#[must_use]
+pub fn ruly(json: String) -> String {
+    if !json.contains(is_unruly) {
+        return json;
+    }
     json.chars().fold(String::with_capacity(json.len() + 16), |mut escaped, c| {
         if is_unruly(c) {
             escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
@@ -195,6 +218,7 @@ mod tests {
             event_id: EventId::next(),
             span: None,
             in_tracing_span: false,
+            on_console: true,
         }
     }
 
@@ -232,6 +256,12 @@ mod tests {
             fields,
             r#"{"bool":true,"count":3,"ratio":0.5,"not.a.number":null,"text":"a\"b","bools":[true],"counts":[1,2],"ratios":[0.5],"texts":["a"]}}"#
         );
+    }
+
+    #[test]
+    fn unruly_characters_are_escaped_and_others_left_alone() {
+        assert!(matches!(one_line("é 🖖 %0d"), Cow::Borrowed("é 🖖 %0d")));
+        assert_eq!(one_line("a\r\n\u{1b}[2J\u{7f}\u{9b}\u{202e}"), r"a\r\n\u{1b}[2J\u{7f}\u{9b}\u{202e}");
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct LogEvent {
     pub span: Option<(TraceId, SpanId)>,
     /// Whether it was emitted within a `tracing` span, which has it among its own events then.
     pub in_tracing_span: bool,
+    /// Whether `LOG_LEVEL` lets it onto the console; other views have levels of their own.
+    pub on_console: bool,
 }
 
 impl LogEvent {
@@ -46,6 +48,7 @@ impl LogEvent {
             event_id: EventId::next(),
             span: None,
             in_tracing_span: false,
+            on_console: true,
         }
     }
 }

@@ -46,6 +46,8 @@ pub use self::identity::{
 pub use self::layer::{Observe, ObserveLayer, Peer, Settings};
 pub use self::log::{EventId, LogEvent, LogView};
 pub use self::panic::{CatchPanic, CatchPanicFuture, CatchPanicLayer, PanicReport, install_hook};
-pub use self::record::{Opening, Outcome, RequestFacts, RequestRecord, Scheme, Stage, Verdict, span_weight};
+pub use self::record::{
+    Opening, Outcome, RequestFacts, RequestRecord, Scheme, Stage, Verdict, attributes_weight, span_weight,
+};
 pub use self::task::InCurrentExchange;
 pub use self::view::View;

@@ -237,10 +237,11 @@ impl RequestRecord {
         let request = self.request();
         let headers = request.headers.iter().map(|(_, value)| value.len() + 64).sum::<usize>();
         let query = request.query.as_ref().map_or(0, String::len);
-        let events = self.events.iter().map(|event| 256 + event.message.len() + attributes(&event.fields));
+        let events =
+            self.events.iter().map(|event| 256 + event.message.len() + attributes_weight(&event.fields));
         let spans = self.spans.iter().map(span_weight);
         let causes = self.fault.iter().flat_map(Fault::causes).map(|cause| 64 + cause.message.len());
-        let own = 1024 + request.path.len() + query + headers + attributes(&self.attributes);
+        let own = 1024 + request.path.len() + query + headers + attributes_weight(&self.attributes);
         own + events.sum::<usize>() + spans.sum::<usize>() + causes.sum::<usize>()
     }
 
@@ -254,11 +255,14 @@ impl RequestRecord {
 /// What a span takes in memory, in bytes and by estimate.
 #[must_use]
 pub fn span_weight(span: &SpanData) -> usize {
-    let events = span.events.iter().map(|event| 128 + event.name.len() + attributes(&event.attributes));
-    512 + span.name.len() + attributes(&span.attributes) + events.sum::<usize>()
+    let events =
+        span.events.iter().map(|event| 128 + event.name.len() + attributes_weight(&event.attributes));
+    512 + span.name.len() + attributes_weight(&span.attributes) + events.sum::<usize>()
 }
 
-fn attributes(attributes: &[KeyValue]) -> usize {
+/// What attributes take in memory, in bytes and by estimate.
+#[must_use]
+pub fn attributes_weight(attributes: &[KeyValue]) -> usize {
     let length = |value: &Value| match value {
         Value::String(text) => text.as_str().len(),
         Value::Array(Array::String(texts)) => texts.iter().map(|text| text.as_str().len() + 24).sum(),

@@ -1,6 +1,5 @@
 //! Records and log events as text.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +12,8 @@ use tracing::Level;
 
 use super::Format;
 use super::exporter::Item;
-use crate::telemetry::observe::{LogEvent, Outcome, RequestRecord, Stage, Verdict, conventions, line};
+use crate::telemetry::observe::line::{self, one_line};
+use crate::telemetry::observe::{LogEvent, Outcome, RequestRecord, Stage, Verdict, conventions};
 
 /// The longest field that a tree shows, in characters; the backends have the rest.
 const LONGEST_FIELD: usize = 160;
@@ -63,16 +63,16 @@ fn headline(record: &RequestRecord, paint: Paint) -> String {
         Outcome::Cancelled(Stage::Body) => "cancelled within the response",
         outcome => outcome.as_str(),
     };
-    let mut target = clean(&request.path).into_owned();
+    let mut target = one_line(&request.path).into_owned();
     if let Some(query) = &request.query {
-        target = format!("{target}?{}", clean(query));
+        target = format!("{target}?{}", one_line(query));
     }
     let route = request.route.as_deref().unwrap_or("(no route)");
     let raw = if target == route { String::new() } else { format!(" {target}") };
     format!(
         "{} {} {} {} {}{}\n",
         paint.dim(&clock(record.started())),
-        paint.bold(&format!("{} {route}", clean(request.method.as_str()))),
+        paint.bold(&format!("{} {route}", one_line(request.method.as_str()))),
         paint.of(colour, &status),
         paint.of(colour, outcome),
         paint.bold(&duration(record.duration)),
@@ -110,7 +110,7 @@ impl<'a> Family<'a> {
         for span in &record.spans {
             family.0.entry(shown_below(span.parent_span_id)).or_default().push(Node::Span(span));
         }
-        for event in &record.events {
+        for event in record.events.iter().filter(|event| event.on_console) {
             let parent = event.span.map_or(root, |(_, span_id)| shown_below(span_id));
             family.0.entry(parent).or_default().push(Node::Event(event));
         }
@@ -153,11 +153,13 @@ fn branches<'a>(
             }
             Node::Exception(exception) => {
                 let mut lines = exception.stacktrace.lines();
-                text.push_str(&paint.of(AnsiColor::Red, &clean(lines.next().unwrap_or(&exception.message))));
+                text.push_str(
+                    &paint.of(AnsiColor::Red, &one_line(lines.next().unwrap_or(&exception.message))),
+                );
                 text.push('\n');
                 for line in lines {
                     text.push_str(&paint.dim(&below));
-                    text.push_str(&paint.of(AnsiColor::Red, &clean(line)));
+                    text.push_str(&paint.of(AnsiColor::Red, &one_line(line)));
                     text.push('\n');
                 }
             }
@@ -167,9 +169,9 @@ fn branches<'a>(
 
 fn span_text(span: &SpanData, paint: Paint) -> String {
     let took = span.end_time.duration_since(span.start_time).unwrap_or_default();
-    let mut text = format!("{} {}", paint.bold(&clean(&span.name)), duration(took));
+    let mut text = format!("{} {}", paint.bold(&one_line(&span.name)), duration(took));
     if let Status::Error { description } = &span.status {
-        text.push_str(&paint.of(AnsiColor::Red, &format!(" error {}", clean(description))));
+        text.push_str(&paint.of(AnsiColor::Red, &format!(" error {}", one_line(description))));
     }
     text + &fields(&span.attributes, paint)
 }
@@ -183,14 +185,14 @@ fn event_text(event: &LogEvent, paint: Paint) -> String {
         Level::TRACE => AnsiColor::Magenta,
     };
     let level = paint.of(colour, event.level.as_str());
-    format!("{level} {}{}", clean(&event.message), fields(&event.fields, paint))
+    format!("{level} {}{}", one_line(&event.message), fields(&event.fields, paint))
 }
 
 fn fields(fields: &[KeyValue], paint: Paint) -> String {
     fields.iter().fold(String::new(), |text, field| {
         let value = match &field.value {
             Value::String(value) => quoted(value.as_str()),
-            other => shortened(&clean(&other.as_str())),
+            other => shortened(&one_line(&other.as_str())),
         };
         text + " " + &paint.dim(&format!("{}=", field.key)) + &value
     })
@@ -198,7 +200,7 @@ fn fields(fields: &[KeyValue], paint: Paint) -> String {
 
 /// Quotes a value that would not read as one word.
 fn quoted(value: &str) -> String {
-    let value = shortened(&clean(value));
+    let value = shortened(&one_line(value));
     if value.is_empty() || value.contains(' ') { format!("\"{value}\"") } else { value }
 }
 
@@ -207,22 +209,6 @@ fn shortened(text: &str) -> String {
         Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
         None => text.to_owned(),
     }
-}
-
-/// Unruly characters escaped: what a client sends must not move the cursor of who reads along.
-fn clean(text: &str) -> Cow<'_, str> {
-    if !text.contains(line::is_unruly) {
-        return Cow::Borrowed(text);
-    }
-    let escaped = text.chars().fold(String::with_capacity(text.len()), |mut clean, c| {
-        if line::is_unruly(c) {
-            clean.extend(c.escape_default());
-        } else {
-            clean.push(c);
-        }
-        clean
-    });
-    Cow::Owned(escaped)
 }
 
 /// `23:56:35.179`, in UTC.
@@ -309,12 +295,6 @@ mod tests {
     fn the_clock_shows_milliseconds_of_the_day() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_042);
         assert_eq!(clock(time), "22:13:20.042");
-    }
-
-    #[test]
-    fn unruly_characters_are_escaped_and_others_left_alone() {
-        assert!(matches!(clean("é 🖖 %0d"), Cow::Borrowed("é 🖖 %0d")));
-        assert_eq!(clean("a\r\n\u{1b}[2J\u{7f}\u{9b}\u{202e}"), r"a\r\n\u{1b}[2J\u{7f}\u{9b}\u{202e}");
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub struct TerminalLog {
 
 impl LogView for TerminalLog {
     fn on_event(&self, event: &Arc<LogEvent>, exchange: Option<&Exchange>) {
+        if !event.on_console {
+            return;
+        }
         let is_filed = |exchange: &Exchange| exchange.is_viewed() && !exchange.is_over();
         let in_tree = self.trees && self.format != Format::Json && exchange.is_some_and(is_filed);
         if !in_tree {

@@ -45,16 +45,17 @@ pub(super) struct Xray {
 }
 
 impl Xray {
-    /// Starts it, if there is a daemon to send to.
+    /// Starts it, if there is a daemon to send to. `log_group` is where X-Ray finds the lines of a trace.
     pub(super) fn start(
         config: &config::Xray,
         version: &str,
+        log_group: Option<String>,
         runtime: &Runtime,
         books: &Books,
         notice: &Notice,
     ) -> Option<Self> {
         let daemon = config.daemon.clone()?;
-        let constants = Constants { version: version.to_owned(), log_group: None };
+        let constants = Constants { version: version.to_owned(), log_group };
         let known = Known::default();
         let (ecs, ec2) = (config.ecs_metadata.clone(), config.ec2_metadata.clone());
         runtime.spawn(known.clone().find_out(metadata::Sources { ecs, ec2 }));

@@ -1,0 +1,209 @@
+//! Lines, drawn from records and log events by pure functions.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::config::LineFormat;
+use crate::telemetry::observe::line::{self, one_line};
+use crate::telemetry::observe::{LogEvent, RequestRecord, Verdict, attributes_weight};
+
+/// What one event takes of a call beside its text, in bytes, by the API's model (2014-03-28).
+pub(super) const OVERHEAD: usize = 26;
+/// The longest text of an event, in bytes: 256 KiB by the older pages, 1 MiB by the newer, less the overhead. What is
+/// within the smaller is within both.
+const LONGEST: usize = 256 * 1024 - OVERHEAD;
+/// Marks where something was cut out.
+const CUT: &str = "…[truncated]";
+
+/// What becomes a line.
+#[derive(Debug)]
+pub(super) enum Item {
+    Request(Arc<RequestRecord>),
+    Event(Arc<LogEvent>),
+}
+
+/// What lines look like.
+#[derive(Debug)]
+pub(super) struct Form {
+    pub(super) format: LineFormat,
+    /// What makes access lines metrics too.
+    pub(super) metrics: Option<Metrics>,
+}
+
+/// Where metrics belong.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    pub(super) namespace: String,
+    pub(super) service: String,
+    pub(super) environment: String,
+}
+
+/// An event as the API takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Milliseconds since 1970.
+    pub(super) timestamp: i64,
+    /// 1 to [`LONGEST`] bytes on one line.
+    pub(super) message: String,
+}
+
+impl Line {
+    /// What it takes of a call's size, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.message.len() + OVERHEAD
+    }
+}
+
+/// The lines of a call, which have to be in the order of their times.
+pub(super) fn lines(items: &[Item], form: &Form) -> Vec<Line> {
+    let mut lines: Vec<_> = items.iter().map(|item| line(item, form)).collect();
+    // Stable: within a millisecond the order stays.
+    lines.sort_by_key(|line| line.timestamp);
+    lines
+}
+
+/// About how long an item's line is with its overhead, in bytes. Rather too much than too little.
+pub(super) fn estimate(item: &Item) -> usize {
+    const FRAME: usize = 640;
+    FRAME
+        + match item {
+            Item::Request(record) => {
+                let request = record.request();
+                let route = request.route.as_ref().map_or(0, String::len);
+                let cause = record.fault.iter().flat_map(|fault| fault.causes());
+                let cause = cause.map(|cause| cause.message.len()).next().unwrap_or_default();
+                let panic = record.panic.as_ref().map_or(0, |panic| panic.message.len());
+                request.path.len() + 2 * route + cause + panic + attributes_weight(&record.attributes)
+            }
+            Item::Event(event) => event.message.len() + attributes_weight(&event.fields),
+        }
+}
+
+fn line(item: &Item, form: &Form) -> Line {
+    let (time, message) = match (item, form.format) {
+        (Item::Request(record), LineFormat::Json) => (record.ended(), access_json(record, form)),
+        (Item::Request(record), LineFormat::Classic) => (record.ended(), classic_access(record)),
+        (Item::Event(event), LineFormat::Json) => (event.time, line::event_line(event)),
+        (Item::Event(event), LineFormat::Classic) => (event.time, classic_event(event)),
+    };
+    let message = match form.format {
+        _ if message.len() <= LONGEST => message,
+        LineFormat::Json => shortened_json(&message, LONGEST),
+        LineFormat::Classic => shortened(&message, LONGEST),
+    };
+    Line { timestamp: millis(time), message }
+}
+
+fn millis(time: SystemTime) -> i64 {
+    DateTime::<Utc>::from(time).timestamp_millis()
+}
+
+fn access_json(record: &RequestRecord, form: &Form) -> String {
+    let line = line::access_line(record);
+    match (&form.metrics, line.strip_suffix('}')) {
+        // Members of the same object, whose own names are all lower case.
+        (Some(metrics), Some(open)) => format!("{open},{}}}", embedded_metrics(record, metrics)),
+        _ => line,
+    }
+}
+
+/// The members that make a line a metric, by the embedded metric format. `Route` is the template and never the path,
+/// because each value is a metric that is paid for.
+fn embedded_metrics(record: &RequestRecord, metrics: &Metrics) -> String {
+    let fault = u8::from(record.verdict() == Verdict::ServerFault);
+    let members = json!({
+        "_aws": {
+            "Timestamp": millis(record.ended()),
+            "CloudWatchMetrics": [{
+                "Namespace": metrics.namespace,
+                "Dimensions": [["Service", "Environment", "Route"]],
+                "Metrics": [
+                    {"Name": "Latency", "Unit": "Milliseconds"},
+                    {"Name": "Count", "Unit": "Count"},
+                    {"Name": "Faults", "Unit": "Count"},
+                ],
+            }],
+        },
+        "Service": metrics.service,
+        "Environment": metrics.environment,
+        "Route": record.request().route.as_deref().unwrap_or("(none)"),
+        "Latency": record.duration.as_secs_f64() * 1e3,
+        "Count": 1,
+        "Faults": fault,
+    });
+    let text = members.to_string();
+    text.trim_start_matches('{').strip_suffix('}').unwrap_or_default().to_owned()
+}
+
+/// `[2026-Nov-20 23:55] 127.0.0.1 GET http /api/activities/home 200 OK`, with the query where there is one.
+fn classic_access(record: &RequestRecord) -> String {
+    let request = record.request();
+    let time = DateTime::<Utc>::from(record.ended()).format("[%Y-%b-%d %H:%M]");
+    let client = request.client_address.map_or_else(|| "-".to_owned(), |client| client.to_string());
+    let (method, scheme, path) = (&request.method, request.scheme.as_str(), &request.path);
+    let query = request.query.iter().filter(|query| !query.is_empty());
+    let query: String = query.flat_map(|query| ["?", query]).collect();
+    let status = match record.status {
+        // With the reason, where there is one.
+        Some(status) => status.to_string().trim_end_matches(" <unknown status code>").to_owned(),
+        None => format!("- {}", record.outcome.as_str()),
+    };
+    one_line(&format!("{time} {client} {method} {scheme} {path}{query} {status}")).into_owned()
+}
+
+/// The message and what comes with it, as words.
+fn classic_event(event: &LogEvent) -> String {
+    let mut text = if event.message.is_empty() { event.target.to_owned() } else { event.message.clone() };
+    for field in &event.fields {
+        write!(text, " {}={}", field.key, field.value.as_str()).ok();
+    }
+    if let Some((trace_id, span_id)) = event.span {
+        write!(text, " trace_id={trace_id} span_id={span_id}").ok();
+    }
+    one_line(&text).into_owned()
+}
+
+/// Text of at most `most` bytes, cut between characters.
+fn shortened(text: &str, most: usize) -> String {
+    let end = text.floor_char_boundary(most.saturating_sub(CUT.len()));
+    text.get(..end).unwrap_or_default().to_owned() + CUT
+}
+
+/// JSON of at most `most` bytes that is still JSON: the longest of its strings is cut, and again, until it fits.
+fn shortened_json(text: &str, most: usize) -> String {
+    /// Ids and times are within it.
+    const SHORT: usize = 256;
+    let Ok(mut value) = serde_json::from_str::<Value>(text) else { return shortened(text, most) };
+    loop {
+        let json = line::ruly(value.to_string());
+        let Some(excess) = json.len().checked_sub(most).filter(|excess| *excess > 0) else { return json };
+        let Some(longest) = longest_string(&mut value).filter(|longest| longest.len() > SHORT) else {
+            // Nothing but names and numbers, hundreds of kilobytes of them: what identifies the line is kept.
+            const NEEDED: [&str; 6] = ["time", "level", "event_id", "trace_id", "xray_trace_id", "span_id"];
+            let kept = NEEDED.into_iter().filter_map(|key| Some((key.to_owned(), value.get(key)?.clone())));
+            let message = ("message".to_owned(), Value::from(CUT));
+            return Value::Object(kept.chain([message]).collect()).to_string();
+        };
+        // What is escaped takes more room on the line than here, so that this may take several rounds.
+        let target = longest.len().saturating_sub(excess).max(longest.len() / 2);
+        *longest = shortened(longest, target);
+    }
+}
+
+fn longest_string(value: &mut Value) -> Option<&mut String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Array(values) => values.iter_mut().filter_map(longest_string).max_by_key(|text| text.len()),
+        Value::Object(members) => {
+            members.values_mut().filter_map(longest_string).max_by_key(|text| text.len())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::{Method, StatusCode};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanId, TraceId, TraceState};
+use proptest::prelude::*;
+use tracing::Level;
+
+use super::*;
+use crate::telemetry::observe::{EventId, Identity, Opening, Outcome, RequestFacts, Scheme, Stage};
+
+const JSON: Form = Form { format: LineFormat::Json, metrics: None };
+const CLASSIC: Form = Form { format: LineFormat::Classic, metrics: None };
+
+fn facts() -> RequestFacts {
+    RequestFacts {
+        method: Method::GET,
+        method_known: true,
+        route: Some("/api/activities/home".to_owned()),
+        scheme: Scheme::Http,
+        path: "/api/activities/home".to_owned(),
+        query: None,
+        server_address: None,
+        server_port: None,
+        protocol_version: "1.1",
+        client_address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        client_forwarded: false,
+        peer: None,
+        content_length: None,
+        headers: Vec::new(),
+    }
+}
+
+/// 2026-11-20 23:55:07.123.
+fn moment() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(1_795_218_907_123)
+}
+
+fn record(request: RequestFacts) -> RequestRecord {
+    let identity = Identity {
+        trace_id: TraceId::from(0x6b00_df63_c7e3_4edc_0ab2_0790_4997_1888),
+        span_id: SpanId::from(0xabcd),
+        parent: None,
+        parent_sampled: None,
+        sampled: false,
+        trace_state: TraceState::NONE,
+        amzn: None,
+    };
+    let mut record = RequestRecord::served(Opening { identity, request, started: moment() });
+    record.duration = Duration::ZERO;
+    record
+}
+
+fn event(message: &str) -> LogEvent {
+    LogEvent {
+        time: moment(),
+        level: Level::INFO,
+        target: "cruddur::activities",
+        message: message.to_owned(),
+        fields: Vec::new(),
+        event_id: EventId::next(),
+        span: None,
+        in_tracing_span: false,
+        on_console: true,
+    }
+}
+
+fn of(record: RequestRecord, form: &Form) -> Line {
+    line(&Item::Request(Arc::new(record)), form)
+}
+
+fn of_event(event: LogEvent, form: &Form) -> Line {
+    line(&Item::Event(Arc::new(event)), form)
+}
+
+#[test]
+fn the_classic_line_is_the_first_editions() {
+    let classic = |change: fn(&mut RequestFacts), status: Option<u16>| {
+        let mut request = facts();
+        change(&mut request);
+        let mut record = record(request);
+        record.status = status.map(|status| StatusCode::from_u16(status).unwrap());
+        if status.is_none() {
+            record.outcome = Outcome::Cancelled(Stage::Head);
+        }
+        of(record, &CLASSIC).message
+    };
+    assert_eq!(
+        classic(|_| {}, Some(200)),
+        "[2026-Nov-20 23:55] 127.0.0.1 GET http /api/activities/home 200 OK"
+    );
+    assert_eq!(
+        classic(|request| request.query = Some("a=1&token=REDACTED".to_owned()), Some(404)),
+        "[2026-Nov-20 23:55] 127.0.0.1 GET http /api/activities/home?a=1&token=REDACTED 404 Not Found"
+    );
+    assert_eq!(
+        classic(|request| request.query = Some(String::new()), Some(299)),
+        "[2026-Nov-20 23:55] 127.0.0.1 GET http /api/activities/home 299"
+    );
+    assert_eq!(
+        classic(|request| request.client_address = None, None),
+        "[2026-Nov-20 23:55] - GET http /api/activities/home - cancelled"
+    );
+}
+
+#[test]
+fn a_classic_event_is_its_message_with_what_came_along() {
+    let mut own = event("HomeActivities");
+    assert_eq!(of_event(own.clone(), &CLASSIC).message, "HomeActivities");
+    own.fields = vec![KeyValue::new("count", 3)];
+    own.span = Some((TraceId::from(1), SpanId::from(2)));
+    assert_eq!(
+        of_event(own, &CLASSIC).message,
+        "HomeActivities count=3 trace_id=00000000000000000000000000000001 span_id=0000000000000002"
+    );
+    assert_eq!(of_event(event(""), &CLASSIC).message, "cruddur::activities", "no event may be empty");
+    assert_eq!(of_event(event("two\nlines"), &CLASSIC).message, "two\\nlines");
+}
+
+#[test]
+fn a_line_has_the_time_of_its_end_in_milliseconds() {
+    let mut record = record(facts());
+    record.duration = Duration::from_millis(77);
+    assert_eq!(of(record, &JSON).timestamp, 1_795_218_907_200);
+}
+
+#[test]
+fn lines_are_in_the_order_of_their_times_and_stay_in_theirs_within_one() {
+    let at = |millis: u64, message: &str| {
+        let mut event = event(message);
+        event.time = moment() + Duration::from_millis(millis);
+        Item::Event(Arc::new(event))
+    };
+    let items = [at(5, "c"), at(1, "a"), at(5, "d"), at(2, "b")];
+    let messages: Vec<_> = lines(&items, &CLASSIC).into_iter().map(|line| line.message).collect();
+    assert_eq!(messages, ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn an_access_line_can_be_a_metric_by_route() {
+    let metrics = Metrics {
+        namespace: "Cruddur".to_owned(),
+        service: "backend".to_owned(),
+        environment: "test".to_owned(),
+    };
+    let form = Form { format: LineFormat::Json, metrics: Some(metrics) };
+    let mut failed = record(facts());
+    failed.status = Some(StatusCode::INTERNAL_SERVER_ERROR);
+    failed.duration = Duration::from_millis(5);
+    let line: Value = serde_json::from_str(&of(failed, &form).message).unwrap();
+    let directive = &line["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(line["_aws"]["Timestamp"], 1_795_218_907_128_i64);
+    assert_eq!(directive["Namespace"], "Cruddur");
+    assert_eq!(directive["Dimensions"], json!([["Service", "Environment", "Route"]]));
+    // Every target is a member of the root, of the right kind.
+    for dimension in directive["Dimensions"][0].as_array().unwrap() {
+        assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension}");
+    }
+    for metric in directive["Metrics"].as_array().unwrap() {
+        assert!(line[metric["Name"].as_str().unwrap()].is_number(), "{metric}");
+    }
+    assert_eq!((&line["Latency"], &line["Count"], &line["Faults"]), (&json!(5.0), &json!(1), &json!(1)));
+    assert_eq!((&line["Route"], &line["status"]), (&json!("/api/activities/home"), &json!(500)));
+
+    let mut unmatched = facts();
+    unmatched.route = None;
+    unmatched.path = "/wp-login.php".to_owned();
+    let line: Value = serde_json::from_str(&of(record(unmatched), &form).message).unwrap();
+    assert_eq!((&line["Route"], &line["Faults"]), (&json!("(none)"), &json!(0)));
+    // Log events are no requests.
+    let event: Value = serde_json::from_str(&of_event(event("hello"), &form).message).unwrap();
+    assert!(event.get("_aws").is_none());
+}
+
+#[test]
+fn the_largest_field_is_cut_and_the_line_is_still_json() {
+    let mut own = event(&"🖖\"\n".repeat(200_000));
+    own.fields = vec![KeyValue::new("kept", "whole"), KeyValue::new("long", "é".repeat(300_000))];
+    let id = own.event_id.to_string();
+    let line = of_event(own, &JSON);
+    assert!(line.message.len() <= LONGEST, "{}", line.message.len());
+    assert!(line.message.len() > LONGEST / 2, "no more is cut than must be: {}", line.message.len());
+    let read: Value = serde_json::from_str(&line.message).unwrap();
+    assert_eq!((&read["event_id"], &read["fields"]["kept"]), (&json!(id), &json!("whole")));
+    for cut in [&read["message"], &read["fields"]["long"]] {
+        assert!(cut.as_str().unwrap().ends_with(CUT));
+    }
+}
+
+#[test]
+fn what_has_nothing_to_cut_keeps_what_identifies_it() {
+    let mut own = event("hello");
+    own.fields = (0..40_000).map(|n| KeyValue::new(format!("a.number.{n}"), n)).collect();
+    let id = own.event_id.to_string();
+    let line = of_event(own, &JSON);
+    let read: Value = serde_json::from_str(&line.message).unwrap();
+    assert_eq!((&read["event_id"], &read["message"]), (&json!(id), &json!(CUT)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_line_is_one_line_of_legal_size(
+        message in ".{0,200}",
+        field in "\\PC{0,100}|.{0,100}",
+        path in "/[ -~]{0,300}",
+        repeat in prop_oneof![Just(1_usize), Just(3_000)],
+        classic: bool,
+    ) {
+        let form = if classic { &CLASSIC } else { &JSON };
+        let mut own = event(&message.repeat(repeat));
+        own.fields = vec![KeyValue::new("field", field.repeat(repeat))];
+        let mut request = facts();
+        request.path = path;
+        for line in [of_event(own, form), of(record(request), form)] {
+            prop_assert!(!line.message.is_empty() && line.message.len() <= LONGEST);
+            prop_assert!(!line.message.contains(line::is_unruly), "{:?}", line.message);
+            if !classic {
+                let read: Value = serde_json::from_str(&line.message).unwrap();
+                prop_assert!(read["event_id"].is_string());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_line_has_an_id_of_its_own() {
+    let items: Vec<_> = (0..100).map(|_| Item::Event(Arc::new(event("hello")))).collect();
+    let ids: HashSet<_> = lines(&items, &JSON)
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(&line.message).unwrap()["event_id"].to_string())
+        .collect();
+    assert_eq!(ids.len(), 100);
+}
+
+#[test]
+fn an_estimate_covers_a_usual_line() {
+    let mut long = facts();
+    long.path = format!("/{}", "x".repeat(3_000));
+    for request in [facts(), long] {
+        let item = Item::Request(Arc::new(record(request)));
+        assert!(estimate(&item) >= line(&item, &JSON).size(), "{}", estimate(&item));
+    }
+    let mut own = event(&"x".repeat(1_000));
+    own.fields = (0..20).map(|n| KeyValue::new(format!("key.{n}"), "value".repeat(20))).collect();
+    own.span = Some((TraceId::from(1), SpanId::from(2)));
+    let item = Item::Event(Arc::new(own));
+    assert!(estimate(&item) >= line(&item, &JSON).size(), "{}", estimate(&item));
+}

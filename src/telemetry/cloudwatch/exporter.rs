@@ -1,0 +1,218 @@
+//! The wire: one call that puts a batch of lines into the stream, through Amazon's SDK.
+
+mod answer;
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::config::retry::RetryConfig;
+use aws_sdk_cloudwatchlogs::config::timeout::TimeoutConfig;
+use aws_sdk_cloudwatchlogs::config::{Credentials, Region};
+use aws_sdk_cloudwatchlogs::error::ProvideErrorMetadata;
+use aws_sdk_cloudwatchlogs::operation::RequestId as _;
+use aws_sdk_cloudwatchlogs::types::{InputLogEvent, LogGroupClass};
+use reqwest::Url;
+use secrecy::ExposeSecret as _;
+use tokio::sync::OnceCell;
+use tracing::Level;
+
+use self::answer::Failure;
+use super::document::{self, Form, Item, Line};
+use crate::config::{self, AccessKey, LogClass};
+use crate::telemetry::delivery::{Measure, Notice, SendError, Sent, Sink};
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(1);
+/// How long a call may take: the SDK has no limit of its own, and a peer that never answers would be waited for for
+/// ever. A slow answer is waited for, because what is sent again is stored again.
+const CALL: Duration = Duration::from_secs(15);
+/// The most bytes and the longest time from the first line to the last that one call takes, by the API's model
+/// (2014-03-28).
+const LARGEST: usize = 1 << 20;
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// Where lines go.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) group: String,
+    pub(super) stream: String,
+    pub(super) create_group: bool,
+    pub(super) retention_days: Option<i32>,
+    pub(super) class: LogClass,
+}
+
+/// How the service is reached, and by whose leave.
+#[derive(Debug)]
+pub(super) struct Access {
+    region: Option<String>,
+    endpoint: Option<Url>,
+    key: Option<AccessKey>,
+}
+
+/// Writes to one stream.
+pub(super) struct Stream {
+    place: Place,
+    form: Form,
+    access: Access,
+    notice: Notice,
+    /// Made at the first call: finding credentials can take seconds.
+    client: OnceCell<Client>,
+    /// What is left to be done to the group, once it is there.
+    retention: Mutex<Option<i32>>,
+}
+
+impl Access {
+    pub(super) fn of(config: &config::CloudWatch) -> Self {
+        Self { region: config.region.clone(), endpoint: config.endpoint.clone(), key: config.key.clone() }
+    }
+
+    /// A client, unless it is nowhere said which region it is for.
+    async fn connect(&self) -> Result<Client, SendError> {
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(CALL).build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts);
+        if let Some(region) = &self.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(endpoint) = &self.endpoint {
+            loader = loader.endpoint_url(endpoint.as_str());
+        }
+        if let Some(AccessKey { id, secret, token, .. }) = &self.key {
+            let token = token.as_ref().map(|token| token.expose_secret().to_owned());
+            let secret = secret.expose_secret();
+            loader = loader.credentials_provider(Credentials::new(id, secret, token, None, "environment"));
+        }
+        let config = loader.load().await;
+        if config.region().is_none() {
+            return Err(answer::hold("no region is known; set AWS_REGION"));
+        }
+        Ok(Client::new(&config))
+    }
+}
+
+impl Stream {
+    pub(super) fn new(place: Place, form: Form, access: Access, notice: Notice) -> Self {
+        let retention = Mutex::new(place.retention_days);
+        Self { place, form, access, notice, client: OnceCell::new(), retention }
+    }
+
+    async fn put(&self, client: &Client, lines: Vec<Line>) -> Result<Sent, Failure> {
+        let count = lines.len();
+        let Place { group, stream, .. } = &self.place;
+        let mut events = Vec::with_capacity(count);
+        for Line { timestamp, message } in lines {
+            let event = InputLogEvent::builder().timestamp(timestamp).message(message).build();
+            events.push(event.map_err(|error| answer::hold(&error.to_string()))?);
+        }
+        let call = client.put_log_events().log_group_name(group).log_stream_name(stream);
+        let output =
+            call.set_log_events(Some(events)).send().await.map_err(|error| answer::failure(&error))?;
+        if output.request_id().is_none() {
+            return Err(answer::not_cloudwatch().into());
+        }
+        Ok(answer::accepted(output.rejected_log_events_info(), count))
+    }
+
+    /// Creates the stream, and before it the group where that is missing too.
+    async fn create(&self, client: &Client) -> Result<(), SendError> {
+        match self.create_stream(client).await {
+            Err(Failure::NotThere(what)) if !self.place.create_group => {
+                let group = &self.place.group;
+                let hint = format!(
+                    "the log group {group} is not there ({what}); create it, or set CLOUDWATCH_CREATE_GROUP=on"
+                );
+                Err(answer::hold(&hint))
+            }
+            Err(Failure::NotThere(_)) => {
+                self.create_group(client).await?;
+                self.create_stream(client).await.map_err(Failure::or_retry)
+            }
+            created => created.map_err(Failure::or_retry),
+        }
+    }
+
+    async fn create_stream(&self, client: &Client) -> Result<(), Failure> {
+        let Place { group, stream, .. } = &self.place;
+        let created = client.create_log_stream().log_group_name(group).log_stream_name(stream).send().await;
+        answer::created(created.map(|_| ()))
+    }
+
+    async fn create_group(&self, client: &Client) -> Result<(), SendError> {
+        let class = match self.place.class {
+            LogClass::Standard => None,
+            LogClass::InfrequentAccess => Some(LogGroupClass::InfrequentAccess),
+        };
+        let call = client.create_log_group().log_group_name(&self.place.group).set_log_group_class(class);
+        answer::created(call.send().await.map(|_| ())).map_err(Failure::or_retry)?;
+        // A group that is new keeps lines for ever.
+        self.set_retention(self.place.retention_days);
+        Ok(())
+    }
+
+    /// Tells the group how long to keep lines, once. That it may not be told is said, and keeps no line waiting.
+    async fn keep_for(&self, client: &Client) {
+        let Some(days) = self.set_retention(None) else { return };
+        let call = client.put_retention_policy().log_group_name(&self.place.group).retention_in_days(days);
+        let Err(error) = call.send().await else { return };
+        match answer::failure(&error) {
+            Failure::Other(SendError::Retry { .. }) => {
+                self.set_retention(Some(days));
+            }
+            _ => {
+                let (group, code) = (&self.place.group, error.code().unwrap_or("no answer"));
+                let text = format!(
+                    "CLOUDWATCH_RETENTION_DAYS: {group} cannot be told to keep lines for {days} days ({code})"
+                );
+                (self.notice)(Level::WARN, &text);
+            }
+        }
+    }
+
+    fn set_retention(&self, days: Option<i32>) -> Option<i32> {
+        std::mem::replace(
+            &mut *self.retention.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+            days,
+        )
+    }
+}
+
+/// Whether one call cannot take all of it: estimates may err, and after an outage a batch may be days long.
+fn is_too_much(lines: &[Line]) -> bool {
+    let size: usize = lines.iter().map(Line::size).sum();
+    let (first, last) = (lines.first(), lines.last());
+    let span = last.map_or(0, |line| line.timestamp) - first.map_or(0, |line| line.timestamp);
+    lines.len() > 1 && (size > LARGEST || span >= DAY)
+}
+
+impl Sink for Stream {
+    type Item = Item;
+
+    fn measure(item: &Item) -> Measure {
+        Measure { weight: document::estimate(item), items: 1 }
+    }
+
+    async fn send(&self, batch: &[Item]) -> Result<Sent, SendError> {
+        let client = self.client.get_or_try_init(|| self.access.connect()).await?;
+        let lines = document::lines(batch, &self.form);
+        if is_too_much(&lines) {
+            return Err(SendError::Split { reason: "too_large", cause: "more than one call takes".into() });
+        }
+        let sent = match self.put(client, lines).await {
+            Err(Failure::NotThere(_)) => {
+                self.create(client).await?;
+                self.put(client, document::lines(batch, &self.form)).await
+            }
+            sent => sent,
+        };
+        let sent = sent.map_err(Failure::or_retry)?;
+        self.keep_for(client).await;
+        Ok(sent)
+    }
+}
+
+#[cfg(test)]
+mod tests;
