@@ -129,6 +129,11 @@ impl Xray {
             pattern
         });
         let local_rules = reader.find(&AWS_XRAY_SAMPLING_RULES).map(|file| file.rules).unwrap_or_default();
+        // Of the daemon's rules the poller says it, once it has them. A pattern makes names that are not known here.
+        if daemon.is_some() && pattern.is_none() && local_rules.pass_over(&name) {
+            let message = format_args!("no rule in it is for a service named {name}; see --explain-sampling");
+            reader.warn(AWS_XRAY_SAMPLING_RULES.variable.name, message);
+        }
         reader.get(&AWS_XRAY_CONTEXT_MISSING);
         let ecs_metadata = reader.find(&ECS_CONTAINER_METADATA_URI_V4);
         let ec2 = reader.get(&AWS_EC2_METADATA_SERVICE_ENDPOINT);

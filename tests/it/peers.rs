@@ -1,21 +1,22 @@
-//! Others who speak OTLP: a real collector, and OpenTelemetry's own protobuf for Python.
+//! Others who speak the same languages: for OTLP a real collector, and OpenTelemetry's own protobuf for Python; for
+//! X-Ray AWS's own clients.
 //!
-//! They live in a virtual environment below the target folder, which the first test that needs them makes.
+//! They live in virtual environments below the target folder, which the first test that needs one makes.
 
 mod environment;
+mod running;
+mod xray;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::thread::{self, JoinHandle};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use self::environment::{Environment, run};
+use self::environment::{Environment, OTLP, run};
+use self::running::Running;
 use crate::caller::Caller;
 use crate::process::Process;
 use crate::stand_in::{Otlp, Seen, Signal, attributes, hex};
@@ -35,12 +36,11 @@ async fn load(address: SocketAddr) -> BTreeSet<String> {
     traces
 }
 
-/// Rotel, a collector; it is killed when it is dropped.
+/// Rotel, a collector.
 struct Collector {
-    child: Child,
     grpc: SocketAddr,
     http: SocketAddr,
-    output: Option<JoinHandle<()>>,
+    _running: Running,
 }
 
 impl Collector {
@@ -50,41 +50,19 @@ impl Collector {
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [grpc, http] = ports.each_ref().map(|port| port.local_addr().unwrap());
         drop(ports);
-        let mut child = environment
-            .collector()
+        let mut command = environment.collector();
+        command
             .args(["start", "--batch-timeout", "100ms", "--exporter", "otlp"])
             .args(["--otlp-grpc-endpoint", &grpc.to_string(), "--otlp-http-endpoint", &http.to_string()])
-            .args(["--otlp-exporter-protocol", "http", "--otlp-exporter-endpoint", &stand_in.endpoint()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the collector starts");
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("Starting Rotel") {
-            let read = stdout.read_line(&mut said).unwrap();
-            assert!(read > 0, "the collector does not run: {:?}; {said}", child.wait());
-        }
-        // A pipe that nobody reads would fill.
-        let output = thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(drop));
-        Self { child, grpc, http, output: Some(output) }
-    }
-}
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-        if let Some(output) = self.output.take() {
-            output.join().ok();
-        }
+            .args(["--otlp-exporter-protocol", "http", "--otlp-exporter-endpoint", &stand_in.endpoint()]);
+        let (running, _) = Running::start(command, "Starting Rotel");
+        Self { grpc, http, _running: running }
     }
 }
 
 #[tokio::test]
 async fn a_real_collector_takes_and_forwards_every_span() {
-    let environment = Environment::get();
+    let environment = Environment::get(&OTLP);
     for (protocol, compression) in
         [("http/protobuf", "none"), ("http/protobuf", "gzip"), ("grpc", "none"), ("grpc", "gzip")]
     {
@@ -121,7 +99,7 @@ async fn a_real_collector_takes_and_forwards_every_span() {
 
 #[tokio::test]
 async fn opentelemetrys_own_protobuf_reads_the_same() {
-    let environment = Environment::get();
+    let environment = Environment::get(&OTLP);
     let stand_in = Otlp::start();
     let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &stand_in.endpoint())]);
     let mut caller = Caller::connect(process.address).await;

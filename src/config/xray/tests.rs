@@ -168,6 +168,21 @@ fn local_rules_are_read_and_their_faults_name_variable_file_and_field() {
 }
 
 #[test]
+fn local_rules_for_another_service_are_pointed_out() {
+    let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/aws/json/xray.json");
+    let (daemon, rules) = (("AWS_XRAY_DAEMON_ADDRESS", "a:1"), ("AWS_XRAY_SAMPLING_RULES", ours));
+    assert_eq!(check([daemon, rules]).1, [""; 0]);
+    let other = ("AWS_XRAY_TRACING_NAME", "backend-flask");
+    let (_, warnings, errors) = check([daemon, rules, other]);
+    let said =
+        "AWS_XRAY_SAMPLING_RULES: no rule in it is for a service named backend-flask; see --explain-sampling";
+    assert_eq!((warnings, errors.len()), (vec![said.to_owned()], 0));
+    assert_eq!(check([rules, other]).1, [""; 0], "X-Ray is off");
+    let named_by_host = ("AWS_XRAY_URL", "*.gitpod.io");
+    assert_eq!(check([daemon, rules, other, named_by_host]).1, [""; 0], "a host could be called like that");
+}
+
+#[test]
 fn context_missing_is_accepted_as_the_sdks_spell_it() {
     let (_, warnings, errors) = check([("AWS_XRAY_CONTEXT_MISSING", "runtime_error")]);
     assert_eq!((warnings.len(), errors.len()), (0, 0));

@@ -1,11 +1,34 @@
-//! The virtual environment that the peers live in.
+//! The virtual environments that the peers live in.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A collector, and OpenTelemetry's protobuf. Exact versions: a peer that changes is a change of the tests.
-const REQUIREMENTS: [&str; 2] = ["rotel==0.0.1a15", "opentelemetry-proto==1.45.2"];
+/// One of them. Exact versions: a peer that changes is a change of the tests.
+#[derive(Debug)]
+pub(super) struct Kind {
+    folder: &'static str,
+    /// The file that says with what it was made.
+    ready: &'static str,
+    requirements: &'static [&'static str],
+    needed_by: &'static str,
+}
+
+/// A collector, and OpenTelemetry's protobuf.
+pub(super) const OTLP: Kind = Kind {
+    folder: "python",
+    ready: "ready",
+    requirements: &["rotel==0.0.1a15", "opentelemetry-proto==1.45.2"],
+    needed_by: "the tests with a real collector",
+};
+
+/// AWS's own client and command line, and an imitation of AWS.
+pub(super) const AWS: Kind = Kind {
+    folder: "aws",
+    ready: "aws-ready",
+    requirements: &["moto[server,xray,logs]==5.2.5", "boto3==1.44.5", "awscli==1.46.2"],
+    needed_by: "the tests with AWS's own clients",
+};
 
 pub(super) struct Environment {
     home: PathBuf,
@@ -13,36 +36,43 @@ pub(super) struct Environment {
 
 impl Environment {
     /// Makes it, unless another test has made it; of several at once, one makes it, and the others wait.
-    pub(super) fn get() -> Self {
+    pub(super) fn get(kind: &Kind) -> Self {
+        let Kind { folder, ready, requirements, needed_by } = kind;
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is below the target folder");
         let peers = target.join("peers");
         fs::create_dir_all(&peers).unwrap();
         let lock = File::create(peers.join("lock")).unwrap();
         lock.lock().unwrap();
-        let (home, ready) = (peers.join("python"), peers.join("ready"));
-        let wanted = REQUIREMENTS.join("\n");
+        let (home, ready) = (peers.join(folder), peers.join(ready));
+        let wanted = requirements.join("\n");
         if fs::read_to_string(&ready).is_ok_and(|made| made == wanted) {
             return Self { home };
         }
         // Where it is missing already, there is nothing to remove.
         fs::remove_file(&ready).ok();
         run(
-            "python3 with its module venv is missing: the tests with a real collector need it (Debian has it in \
-             python3-venv)",
+            &format!(
+                "python3 with its module venv is missing: {needed_by} need it (Debian has it in python3-venv)"
+            ),
             Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home),
         );
         run(
-            "pip cannot install what the tests with a real collector need",
+            &format!("pip cannot install what {needed_by} need"),
             Command::new(home.join("bin/pip"))
                 .args(["install", "--quiet", "--disable-pip-version-check"])
-                .args(REQUIREMENTS),
+                .args(*requirements),
         );
         fs::write(&ready, wanted).unwrap();
         Self { home }
     }
 
+    /// Where its executables are.
+    pub(super) fn executables(&self) -> PathBuf {
+        self.home.join("bin")
+    }
+
     pub(super) fn python(&self) -> Command {
-        Command::new(self.home.join("bin/python"))
+        Command::new(self.executables().join("python"))
     }
 
     /// The collector's executable, which is linked to Python's library.

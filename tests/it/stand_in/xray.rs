@@ -36,6 +36,8 @@ struct Heard {
 pub(crate) struct State {
     /// The documents that nothing is wrong with, in the order of their arrival.
     pub(crate) documents: Vec<Value>,
+    /// Their texts.
+    pub(crate) texts: Vec<String>,
     /// What is wrong with the others.
     faults: Vec<String>,
     /// All ids of segments and subsegments.
@@ -174,17 +176,20 @@ impl Heard {
         let judged = match datagram.strip_prefix(HEADER) {
             _ if datagram.len() > BUFFER => Err(vec!["the datagram is cut".to_owned()]),
             None => Err(vec!["another header".to_owned()]),
-            Some(document) => segment::check(document),
+            Some(text) => {
+                segment::check(text).map(|document| (document, String::from_utf8_lossy(text).into_owned()))
+            }
         };
         let mut state = self.state.lock().unwrap();
         match judged {
-            Ok(document) => {
+            Ok((document, text)) => {
                 for id in ids(&document) {
                     if !state.ids.insert(id.clone()) {
                         state.faults.push(format!("{id} has come before"));
                     }
                 }
                 state.documents.push(document);
+                state.texts.push(text);
             }
             Err(faults) => {
                 let text = String::from_utf8_lossy(datagram);

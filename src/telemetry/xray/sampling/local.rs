@@ -62,6 +62,13 @@ impl LocalRules {
     pub fn is_built_in(&self) -> bool {
         self.path.is_none()
     }
+
+    /// Whether there are rules, and none is for a service whose segments have this name: the default would decide
+    /// on everything. The SDKs' files have no such criterion; one rule as AWS takes it has.
+    #[must_use]
+    pub fn pass_over(&self, name: &str) -> bool {
+        !self.rules.is_empty() && !self.rules.iter().any(|rule| rule.admits_name(name))
+    }
 }
 
 /// Says where they come from.
@@ -209,9 +216,10 @@ mod tests {
             assert!(!rules.rules[1].matches(&Asked { host: Some("cruddur.com"), ..ASKED }));
             assert_eq!((rules.default.reservoir, rules.default.rate), (1, 0.1));
             assert_eq!(rules.to_string(), "local rules from rules.json");
+            assert!(!rules.pass_over("anything"), "it is the Host header that they speak of");
         }
         let least = parse(&json!({"version": 2, "default": {"fixed_target": 0, "rate": 0}})).unwrap();
-        assert!(least.rules.is_empty() && !least.is_built_in());
+        assert!(least.rules.is_empty() && !least.is_built_in() && !least.pass_over("anything"));
     }
 
     #[test]
@@ -297,6 +305,7 @@ mod tests {
         assert_eq!((&*rule.name, rule.reservoir, rule.rate), ("Cruddur", 5, 0.1));
         assert!(rule.matches(&ASKED));
         assert!(!rule.matches(&Asked { service_name: "backend-flask", ..ASKED }));
+        assert!(rules.pass_over("backend-flask") && !rules.pass_over("cruddur-backend"));
         assert_eq!((rules.default.reservoir, rules.default.rate), BUILT_IN);
         // As a central rule, too: this is what AWS hands back once it has been created.
         let central = central::rule(serde_json::from_str(text).unwrap()).unwrap();
