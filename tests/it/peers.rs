@@ -1,9 +1,11 @@
 //! Others who speak the same languages: for OTLP a real collector, and OpenTelemetry's own protobuf for Python; for
-//! X-Ray AWS's own clients.
+//! X-Ray and CloudWatch AWS's own clients.
 //!
 //! They live in virtual environments below the target folder, which the first test that needs one makes.
 
+mod cloudwatch;
 mod environment;
+mod moto;
 mod running;
 mod xray;
 

@@ -15,8 +15,8 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinSet, spawn_blocking};
 use uuid::Uuid;
 
-use super::environment::{AWS, Environment, run};
-use super::running::Running;
+use super::environment::{AWS, Environment};
+use super::moto::Moto;
 use crate::caller::Caller;
 use crate::process::Process;
 use crate::stand_in::xray::XRay;
@@ -40,17 +40,10 @@ impl Drop for Folder {
 
 /// Puts these documents into moto, an imitation of AWS, and reads their traces back.
 fn read_back(documents: &[String]) -> Value {
-    let (environment, folder) = (Environment::get(&AWS), Folder::new());
-    let mut moto = environment.python();
-    moto.arg(environment.executables().join("moto_server")).args(["-H", "127.0.0.1", "-p", "0"]);
-    let (_moto, said) = Running::start(moto, "Running on ");
-    let (_, url) = said.trim_end().split_once("Running on ").unwrap();
+    let (moto, folder) = (Moto::start(), Folder::new());
     let path = folder.0.join("documents");
     fs::write(&path, json!(documents).to_string()).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/peers/read_back.py");
-    let mut python = environment.python();
-    python.env("AWS_EC2_METADATA_DISABLED", "true").arg(script).arg(url).arg(path);
-    serde_json::from_str(&run("the documents cannot be read back", &mut python)).unwrap()
+    moto.ask("read_back.py", path)
 }
 
 #[tokio::test]
