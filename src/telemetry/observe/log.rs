@@ -68,10 +68,21 @@ impl EventId {
     }
 }
 
+impl EventId {
+    /// Writes it at the end of `text`.
+    pub(super) fn write(self, text: &mut String) {
+        static BOOT: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
+        text.push_str(&BOOT);
+        text.push('-');
+        super::line::digits(text, self.0, 10);
+    }
+}
+
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        static BOOT: LazyLock<uuid::Uuid> = LazyLock::new(uuid::Uuid::new_v4);
-        write!(f, "{}-{:010}", BOOT.simple(), self.0)
+        let mut text = String::with_capacity(43);
+        self.write(&mut text);
+        f.write_str(&text)
     }
 }
 
