@@ -3,6 +3,7 @@
 
 mod otlp;
 pub(crate) mod segment;
+mod server;
 pub(crate) mod xray;
 
 pub(crate) use self::otlp::{Answer, Otlp, Received, Seen, Signal, Wire, attributes, hex};
