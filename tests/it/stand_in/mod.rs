@@ -1,6 +1,7 @@
 //! Receivers that stand in for the backends' destinations: they take nothing that the real ones would not take,
 //! fail on script, and say afterwards what was wrong with what they were sent.
 
+pub(crate) mod cloudwatch;
 mod otlp;
 pub(crate) mod segment;
 mod server;
