@@ -11,6 +11,7 @@ mod binary;
 mod caller;
 mod cli;
 mod client;
+mod cloudwatch;
 mod contract;
 mod conventions;
 mod cors;
