@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
@@ -197,9 +198,9 @@ fn deliver<S: Sink>(
     Delivery::start(sink, policy, status, around.books.open(name), around.runtime)
 }
 
-fn proto_resource(resource: &Resource) -> ProtoResource {
+fn proto_resource(resource: &Resource) -> Vec<u8> {
     let attributes = ResourceAttributesWithSchema::from(resource).attributes.0;
-    ProtoResource { attributes, ..ProtoResource::default() }
+    ProtoResource { attributes, ..ProtoResource::default() }.encode_to_vec()
 }
 
 fn temporality(asked: config::Temporality) -> Temporality {
@@ -213,7 +214,8 @@ fn temporality(asked: config::Temporality) -> Temporality {
 /// Finished requests, and spans that outlived theirs.
 struct SpanSink {
     wire: Wire,
-    resource: ProtoResource,
+    /// A `Resource`, encoded.
+    resource: Vec<u8>,
     limits: SpanLimits,
 }
 
@@ -230,7 +232,8 @@ impl Sink for SpanSink {
     }
 
     async fn send(&self, batch: &[Item]) -> Result<Sent, SendError> {
-        self.wire.export(&document::export_request(batch, &self.resource, &self.limits)).await
+        let request = document::export_request(batch, &self.resource, &self.limits);
+        self.wire.export::<ExportTraceServiceRequest>(request).await
     }
 }
 
@@ -250,7 +253,8 @@ impl Sink for MetricsSink {
 
     async fn send(&self, batch: &[Self::Item]) -> Result<Sent, SendError> {
         let all = batch.iter().flat_map(|request| request.resource_metrics.clone()).collect();
-        self.wire.export(&ExportMetricsServiceRequest { resource_metrics: all }).await
+        let request = ExportMetricsServiceRequest { resource_metrics: all };
+        self.wire.export::<ExportMetricsServiceRequest>(request.encode_to_vec()).await
     }
 }
 

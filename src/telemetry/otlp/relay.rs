@@ -140,9 +140,7 @@ impl Sink for Forward {
     async fn send(&self, batch: &[Relayed]) -> Result<Sent, SendError> {
         // Requests one behind the other are one request with all their parts: that is how protobuf merges.
         let joined: Vec<u8> = batch.iter().flat_map(|relayed| &relayed.request).copied().collect();
-        let all = ExportTraceServiceRequest::decode(joined.as_slice());
-        let all = all.map_err(|error| SendError::Reject { reason: "not_decodable", cause: error.into() })?;
-        self.wire.export(&all).await
+        self.wire.export::<ExportTraceServiceRequest>(joined).await
     }
 }
 

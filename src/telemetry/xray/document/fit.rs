@@ -9,6 +9,9 @@ use super::parts::Document;
 /// are at most when every character of them is escaped.
 pub(in super::super) const LEAST: usize = 8192;
 
+/// Where most documents fit without growing, in bytes: a request with one span inside is 800.
+const USUAL_LEN: usize = 1024;
+
 /// The document as one or several, each at most `most` bytes: the largest subsegments become documents of their
 /// own, until the rest fits; a document that is too large by itself gives up metadata first, then stacks, annotations
 /// and so on, and says so.
@@ -81,6 +84,8 @@ fn trim(mut document: Document, most: usize) -> Vec<u8> {
 }
 
 fn encode(document: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(USUAL_LEN);
     // Maps have text for keys and numbers are finite, so that this cannot fail.
-    serde_json::to_vec(document).unwrap_or_default()
+    serde_json::to_writer(&mut bytes, document).ok();
+    bytes
 }
