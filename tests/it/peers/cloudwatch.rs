@@ -201,10 +201,19 @@ async fn a_batch_is_in_order_and_within_its_limits() {
     let half = "x".repeat(1_048_576 / 2 - 26);
     let larger = format!("{half}x");
     let most = vec![(now, "m"); 10_000];
-    let allowed =
-        json!([put(&[(now, &half), (now, &half)]), put(&most), put(&[(now - DAY + 1, "a"), (now, "b")])]);
-    assert_eq!(outcomes(&logs, allowed).await, json!([{}, {}, {}]));
-    logs.wait_for(10_004).await;
+    let with_token = |token: &str| {
+        let mut call = put(&[(now, "m")]);
+        call[1]["sequenceToken"] = token.into();
+        call
+    };
+    let allowed = [
+        put(&[(now, &half), (now, &half)]),
+        put(&most),
+        put(&[(now - DAY + 1, "a"), (now, "b")]),
+        with_token("any, for it is ignored"),
+    ];
+    assert_eq!(outcomes(&logs, json!(allowed)).await, json!([{}, {}, {}, {}]));
+    logs.wait_for(10_005).await;
     logs.assert_clean();
     let refused = [
         put(&[(now, &half), (now, &larger)]),
@@ -216,11 +225,12 @@ async fn a_batch_is_in_order_and_within_its_limits() {
         put(&[(-1, "m")]),
         put(&[(now, "b"), (now - 1, "a")]),
         put(&[(now - DAY - 1, "a"), (now, "b")]),
+        with_token(""),
     ];
     let came_to = outcomes(&logs, json!(refused)).await;
     assert_eq!(came_to, json!(vec!["InvalidParameterException"; refused.len()]));
     assert_eq!(logs.violations().len(), refused.len(), "{:#?}", logs.violations());
-    assert_eq!(logs.accepted().len(), 10_004);
+    assert_eq!(logs.accepted().len(), 10_005);
 }
 
 #[tokio::test]
@@ -283,6 +293,7 @@ async fn a_request_is_in_the_services_words_and_signed_in_full() {
         (json!({"unsigned": ["host"]}), signature, r#"["host"] must be among the signed"#),
         (json!({"unsigned": ["x-amz-target"]}), signature, r#"["x-amz-target"] must be among the signed"#),
         (json!({"unsigned": ["content-type"]}), signature, r#"["content-type"] must be among the signed"#),
+        (json!({"descending": true}), signature, "the signed headers are [\"x-amz-target"),
         (json!({"sent": name}), signature, "does not match the signature you provided"),
         (json!({"headers": {"X-Amz-Content-Sha256": "0"}}), signature, "not the one that was hashed"),
         (json!({"authorization": "Bearer 1"}), incomplete, "Bearer 1"),
@@ -384,22 +395,24 @@ async fn a_poisonous_message_spoils_its_batch() {
 
 #[tokio::test]
 async fn what_is_held_or_hangs_goes_on_when_it_is_released() {
-    let (logs, mut tasks) = (Arc::new(CloudWatch::start()), JoinSet::new());
+    let (logs, mut tasks) = (Arc::new(with_stream().await), JoinSet::new());
     logs.hold(Operation::CreateLogStream);
     logs.script(Operation::PutLogEvents, [Answer::hang()]);
     let calling = {
         let logs = Arc::clone(&logs);
-        let calls = json!([create_group(), create_stream(), put(&[(now(), "m")])]);
+        let other = json!(["create_log_stream", {"logGroupName": "cruddur", "logStreamName": "other"}]);
+        let calls = json!([other, put(&[(now(), "m")])]);
         async move { outcomes(&logs, calls).await }
     };
     tasks.spawn(calling);
-    logs.wait_for_calls(Operation::CreateLogStream, 1).await;
-    assert_eq!(logs.streams(), Streams::new());
+    logs.wait_for_calls(Operation::CreateLogStream, 2).await;
+    assert_eq!(logs.streams().len(), 1);
     logs.release(Operation::CreateLogStream);
     logs.wait_for_calls(Operation::PutLogEvents, 1).await;
     assert!(logs.accepted().is_empty());
     logs.release(Operation::PutLogEvents);
     logs.wait_for(1).await;
-    assert_eq!(tasks.join_next().await.unwrap().unwrap(), json!([{}, {}, {}]));
+    assert_eq!(tasks.join_next().await.unwrap().unwrap(), json!([{}, {}]));
+    assert_eq!(logs.streams().len(), 2);
     logs.assert_clean();
 }

@@ -29,12 +29,17 @@ CLIENT = boto3.client(
 
 class Signer(botocore.auth.SigV4Auth):
     unsigned = ()
+    descending = False
 
     def headers_to_sign(self, request):
         headers = super().headers_to_sign(request)
         for name in self.unsigned:
             del headers[name]
         return headers
+
+    def signed_headers(self, headers_to_sign):
+        names = super().signed_headers(headers_to_sign)
+        return ";".join(sorted(names.split(";"), reverse=self.descending))
 
 
 def request(
@@ -47,6 +52,7 @@ def request(
     service="logs",
     clock=0,
     unsigned=(),
+    descending=False,
     authorization=None,
 ):
     now = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=clock)
@@ -56,7 +62,7 @@ def request(
     credentials = Credentials(*map(os.environ.get, (
         "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")))
     signer = Signer(credentials, service, region)
-    signer.unsigned = unsigned
+    signer.unsigned, signer.descending = unsigned, descending
     signer.add_auth(prepared)
     if authorization is not None:
         del prepared.headers["Authorization"]

@@ -31,7 +31,9 @@ use self::answer::{Act, Refusal};
 use self::signature::Credentials;
 use self::wire::Call;
 use super::server::Server;
-use crate::observed::PATIENCE;
+
+/// How long a test waits for what must come. Only a failing test ever waits so long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whose events these are: the names of the group and of the stream.
 pub(crate) type Streams = BTreeMap<(String, String), Vec<Event>>;
