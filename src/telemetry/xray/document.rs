@@ -5,6 +5,7 @@
 
 mod fields;
 mod fit;
+mod json;
 mod names;
 mod parts;
 

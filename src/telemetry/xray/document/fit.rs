@@ -1,8 +1,8 @@
 //! Documents that fit a datagram: nothing is lost whole.
 
-use serde::Serialize;
 use serde_json::json;
 
+use super::json::Json as _;
 use super::parts::Document;
 
 /// The least a document can be cut to: ids, times, names, flags and `http` are never given up, and that is what they
@@ -83,9 +83,8 @@ fn trim(mut document: Document, most: usize) -> Vec<u8> {
     encode(&document)
 }
 
-fn encode(document: &impl Serialize) -> Vec<u8> {
+fn encode(document: &Document) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(USUAL_LEN);
-    // Maps have text for keys and numbers are finite, so that this cannot fail.
-    serde_json::to_writer(&mut bytes, document).ok();
+    document.write(&mut bytes);
     bytes
 }
