@@ -1,7 +1,7 @@
 //! The environment, read once.
 //!
 //! Each topic owns a struct, the rows of its variables (name, parser, default, meaning) and the function that
-//! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`], [`Otlp`], [`Xray`]. What `--help` and `--check` print and
+//! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`], [`Otlp`], [`Xray`], [`Spool`]. What `--help` and `--check` print and
 //! which misspelt names are noticed follow from those rows, so a variable exists in one place.
 //!
 //! Values are trimmed, and an empty one counts as unset: compose files write `${X:-}`. Every fault is reported,
@@ -19,6 +19,7 @@ mod parse;
 mod reader;
 mod service;
 mod shown;
+mod spool;
 mod traps;
 mod variable;
 mod xray;
@@ -32,6 +33,7 @@ pub use observe::Observe;
 pub use otlp::{Batch, Destination, Otlp, Protocol, SpanLimits, Temporality, Tls};
 pub use reader::{ConfigError, Setting, Source, Warning};
 pub use service::Service;
+pub use spool::{Spool, SpoolMode};
 pub use variable::Variable;
 pub use xray::{DaemonAddress, Xray};
 
@@ -55,6 +57,8 @@ pub struct Config {
     pub otlp: Otlp,
     /// X-Ray.
     pub xray: Xray,
+    /// What is kept on disk.
+    pub spool: Spool,
 }
 
 /// A configuration, and how it came about.
@@ -109,7 +113,8 @@ impl Config {
         let honeycomb = Honeycomb::read(&mut reader);
         let otlp = Otlp::read(&mut reader, &honeycomb, resource);
         let xray = Xray::read(&mut reader, &service);
-        let config = Self { service, http, log, observe, honeycomb, otlp, xray };
+        let spool = Spool::read(&mut reader);
+        let config = Self { service, http, log, observe, honeycomb, otlp, xray, spool };
         traps::set_in_vain(&mut reader);
         (config, reader.finish())
     }

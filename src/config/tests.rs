@@ -89,6 +89,9 @@ fn nothing_set_gives_the_defaults() {
             ("ECS_CONTAINER_METADATA_URI_V4", "-"),
             ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254/"),
             ("AWS_EC2_METADATA_DISABLED", "off"),
+            ("SPOOL", "on"),
+            ("SPOOL_DIR", "/tmp/cruddur"),
+            ("SPOOL_MAX_BYTES", "512MB"),
         ]
     );
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);

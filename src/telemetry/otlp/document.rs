@@ -10,9 +10,11 @@ use opentelemetry_proto::tonic::common::v1::{self as common, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{self as trace, ResourceSpans, ScopeSpans, span, status};
 use opentelemetry_sdk::trace::SpanData;
+use prost::Message as _;
 
 use crate::config::SpanLimits;
-use crate::telemetry::observe::{Fault, LogEvent, RequestRecord, conventions, frames};
+use crate::telemetry::delivery::Rank;
+use crate::telemetry::observe::{Fault, LogEvent, RequestRecord, Verdict, conventions, frames};
 
 /// `Span.flags`: whether the parent is remote is known.
 const HAS_IS_REMOTE: u32 = 0x100;
@@ -26,6 +28,8 @@ pub(super) enum Item {
     Request(Arc<RequestRecord>),
     /// A span that outlived its request, or that belongs to none.
     Straggler(Box<SpanData>),
+    /// What was written to disk of either, perhaps by another process: its resource is the other's.
+    Stored(ResourceSpans),
 }
 
 /// One export request for all of `items`.
@@ -35,6 +39,7 @@ pub(super) fn export_request(
     limits: &SpanLimits,
 ) -> ExportTraceServiceRequest {
     let mut scopes = Scopes(Vec::new());
+    let mut resource_spans = Vec::new();
     for item in items {
         match item {
             Item::Request(record) => {
@@ -44,14 +49,63 @@ pub(super) fn export_request(
                 }
             }
             Item::Straggler(span) => scopes.push(&span.instrumentation_scope, inner_span(span, limits)),
+            Item::Stored(stored) => merge(&mut resource_spans, stored),
         }
     }
-    let resource_spans = ResourceSpans {
-        resource: Some(resource.clone()),
-        scope_spans: scopes.0.into_iter().map(|(_, spans)| spans).collect(),
-        schema_url: conventions::SCHEMA_URL.to_owned(),
+    if !scopes.0.is_empty() {
+        resource_spans.push(ResourceSpans {
+            resource: Some(resource.clone()),
+            scope_spans: scopes.0.into_iter().map(|(_, spans)| spans).collect(),
+            schema_url: conventions::SCHEMA_URL.to_owned(),
+        });
+    }
+    ExportTraceServiceRequest { resource_spans }
+}
+
+/// Adds spans to those of the same process and the same instrumentation.
+fn merge(all: &mut Vec<ResourceSpans>, more: &ResourceSpans) {
+    let same = |one: &&mut ResourceSpans| one.resource == more.resource && one.schema_url == more.schema_url;
+    let Some(known) = all.iter_mut().find(same) else { return all.push(more.clone()) };
+    for scope in &more.scope_spans {
+        let known_scope = known
+            .scope_spans
+            .iter_mut()
+            .find(|one| one.scope == scope.scope && one.schema_url == scope.schema_url);
+        match known_scope {
+            Some(known) => known.spans.extend_from_slice(&scope.spans),
+            None => known.scope_spans.push(scope.clone()),
+        }
+    }
+}
+
+/// An item as it is written to disk: the part of an export request that it will be.
+pub(super) fn encode(item: &Item, resource: &Resource, limits: &SpanLimits, into: &mut Vec<u8>) {
+    let request = export_request(std::slice::from_ref(item), resource, limits);
+    for spans in &request.resource_spans {
+        into.reserve(spans.encoded_len());
+        // A vector grows, so that there is always room.
+        spans.encode(into).ok();
+    }
+}
+
+/// What [`encode`] has written.
+pub(super) fn decode(bytes: &[u8]) -> Option<Item> {
+    ResourceSpans::decode(bytes).ok().map(Item::Stored)
+}
+
+/// What an item is worth when there is not room for all: a request that succeeded says least.
+pub(super) fn rank(item: &Item) -> Rank {
+    let is_fine = match item {
+        Item::Request(record) => record.verdict() == Verdict::Fine,
+        Item::Straggler(span) => !matches!(span.status, Status::Error { .. }),
+        Item::Stored(_) => false,
     };
-    ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
+    if is_fine { Rank::Routine } else { Rank::Notable }
+}
+
+/// How many spans were written.
+pub(super) fn stored_spans(stored: &ResourceSpans) -> u64 {
+    stored.scope_spans.iter().map(|scope| scope.spans.len() as u64).sum()
 }
 
 /// How many of a record's spans OTLP wants: the server span and the sampled ones inside.
