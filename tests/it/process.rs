@@ -74,6 +74,10 @@ impl Process {
         Ended { code: self.child.wait().unwrap().code(), out, err }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it, as an orchestrator does that has lost its patience.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -88,7 +88,7 @@ fn traces(seen: &Seen) -> BTreeSet<String> {
     seen.spans.iter().map(|received| received.trace_id()).collect()
 }
 
-/// Requests without an end, and which traces were answered when.
+/// Requests without an end, about a thousand a second, and which traces were answered when.
 struct Load {
     answered: watch::Sender<Vec<(String, Instant)>>,
     callers: JoinSet<()>,
@@ -105,6 +105,7 @@ impl Load {
                 while let Ok(reply) = caller.try_get(HOME).await {
                     let trace = (reply.trace().0, Instant::now());
                     answered.send_modify(|all| all.push(trace));
+                    tokio::time::sleep(Duration::from_millis(3)).await;
                 }
             });
         }
@@ -117,11 +118,23 @@ impl Load {
     }
 
     /// The traces of the requests that were answered early enough. The server must be gone.
-    async fn safe(mut self, killed: Instant) -> BTreeSet<String> {
+    async fn answered_before(&mut self, latest: Instant) -> BTreeSet<String> {
         while self.callers.join_next().await.is_some() {}
         let all = self.answered.borrow();
-        all.iter().filter(|(_, at)| killed - *at > SAFE).map(|(trace, _)| trace.clone()).collect()
+        all.iter().filter(|(_, at)| *at < latest).map(|(trace, _)| trace.clone()).collect()
     }
+}
+
+/// How long the process's worker thread was ready to run and was not let, all in all: no promise can be kept by a
+/// thread that does not run. Milliseconds on a machine that is not overloaded.
+fn kept_waiting(process: u32) -> Duration {
+    let waited = |thread: PathBuf| {
+        let name = fs::read_to_string(thread.join("comm")).ok().filter(|name| name == "telemetry\n");
+        name.and_then(|_| fs::read_to_string(thread.join("schedstat")).ok()?.split(' ').nth(1)?.parse().ok())
+    };
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let longest = threads.filter_map(|thread| waited(thread.unwrap().path())).max();
+    Duration::from_nanos(longest.expect("a thread called telemetry"))
 }
 
 /// A round: load, a kill in the middle of it, a restart.
@@ -129,17 +142,17 @@ async fn kill_and_recover(directory: &Directory, stand_in: &Otlp, answer: Answer
     stand_in.always(Signal::Traces, answer);
     stand_in.allow_repeats();
     let process = start(directory, &stand_in.endpoint(), &[]);
-    let load = Load::start(process.address);
-    load.wait_for(1500).await;
-    let killed = Instant::now();
+    let mut load = Load::start(process.address);
+    load.wait_for(800).await;
+    let (killed, kept_waiting) = (Instant::now(), kept_waiting(process.id()));
     process.kill();
     let before: BTreeSet<_> = {
         let seen = stand_in.seen();
         let last = seen.requests.iter().rev().take(IN_FLIGHT);
         last.flat_map(|arrived| &arrived.spans).map(|received| hex(&received.span.span_id)).collect()
     };
-    let safe = load.safe(killed).await;
-    assert!(safe.len() > 100, "{}", safe.len());
+    let safe = load.answered_before(killed - SAFE - kept_waiting).await;
+    assert!(safe.len() > 20, "{} of 800, {kept_waiting:?}", safe.len());
 
     stand_in.release();
     stand_in.always(Signal::Traces, Answer::default());
@@ -275,7 +288,7 @@ async fn processes_share_a_directory_and_the_next_one_delivers_for_all() {
         assert!(directory.0.join(format!("instance-{number}")).is_dir());
     }
     assert_eq!(directory.segments().len(), 3);
-    processes.map(Process::kill);
+    processes.into_iter().for_each(Process::kill);
     stand_in.always(Signal::Traces, Answer::default());
     let process = start(&directory, &stand_in.endpoint(), &[]);
     stand_in.wait_for_spans(60).await;
