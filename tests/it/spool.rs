@@ -1,10 +1,11 @@
 //! What outlives the process: kills, outages and restarts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,8 +15,9 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::caller::Caller;
+use crate::otlp::relay::batch;
 use crate::process::Process;
-use crate::stand_in::{Answer, Otlp, Seen, Signal, hex};
+use crate::stand_in::{Answer, Otlp, Received, Seen, Signal, attributes, hex};
 
 const HOME: &str = "/api/activities/home";
 /// What is promised: a request that was answered that long before a kill is not lost.
@@ -233,8 +235,8 @@ async fn what_cannot_be_delivered_by_the_end_is_delivered_by_the_next_process_on
     assert_eq!(traces(&stand_in.seen()), asked.union(&more_asked).cloned().collect());
     let instances: BTreeSet<_> = {
         let spans = stand_in.spans();
-        let instance = |received: &crate::stand_in::Received| {
-            crate::stand_in::attributes(&received.resource.attributes)["service.instance.id"].to_string()
+        let instance = |received: &Received| {
+            attributes(&received.resource.attributes)["service.instance.id"].to_string()
         };
         spans.iter().map(instance).collect()
     };
@@ -243,31 +245,71 @@ async fn what_cannot_be_delivered_by_the_end_is_delivered_by_the_next_process_on
 }
 
 #[tokio::test]
+async fn what_comes_from_disk_is_what_would_have_come_from_memory() {
+    let (directory, stand_in) = (Directory::new(), Otlp::start());
+    stand_in.always(Signal::Traces, Answer::status(503));
+    let more = [("OTLP_RELAY", "on"), ("OTEL_SERVICE_NAME", "spooled")];
+    let process = start(&directory, &stand_in.endpoint(), &more);
+    let mut caller = Caller::connect(process.address).await;
+    for path in [HOME, "/test/raise?chain=1"] {
+        caller.get(path).await;
+    }
+    let of_browser = batch(7).to_string();
+    let relayed = caller.ask("POST", "/v1/traces", &[("content-type", "application/json")], of_browser).await;
+    assert_eq!(relayed.status, 200);
+    let all = |spans: &[Received]| {
+        let by_id = spans.iter().map(|one| {
+            (
+                one.span.span_id.clone(),
+                (one.span.clone(), one.scope.clone(), Arc::clone(&one.resource), one.schema_url.clone()),
+            )
+        });
+        by_id.collect::<BTreeMap<_, _>>()
+    };
+    let refused = |seen: &Seen| {
+        all(&seen.requests.iter().flat_map(|arrived| arrived.spans.clone()).collect::<Vec<_>>())
+    };
+    stand_in.wait_until("everything, and refused", |seen| refused(seen).len() == 4).await;
+    for (backend, spans) in [("otlp", 3), ("otlp_relay", 1)] {
+        health_until(process.address, backend, |otlp| otlp["items"]["spooled"] == spans).await;
+    }
+    process.kill();
+    let expected = refused(&stand_in.seen());
+
+    stand_in.always(Signal::Traces, Answer::default());
+    let process = start(&directory, &stand_in.endpoint(), &more);
+    stand_in.wait_for_spans(4).await;
+    assert_eq!(process.terminate().code, Some(0));
+    stand_in.assert_clean();
+    assert_eq!(all(&stand_in.spans()), expected);
+}
+
+#[tokio::test]
 async fn health_tells_what_is_on_disk() {
     let (directory, stand_in) = (Directory::new(), Otlp::start());
     stand_in.always(Signal::Traces, Answer::status(503));
     let process = start(&directory, &stand_in.endpoint(), &[]);
     ask(process.address, 5).await;
-    let health = health_until(process.address, |otlp| otlp["items"]["spooled"] == 10).await;
+    let health = health_until(process.address, "otlp", |otlp| otlp["items"]["spooled"] == 10).await;
     let spool = &health["spool"];
     assert_eq!(spool["items"], 10);
     let on_disk: usize = directory.segments().iter().map(|(_, bytes)| bytes.len()).sum();
     assert_eq!(spool["bytes"], on_disk);
     assert!(spool["oldest_seconds"].is_u64(), "{health}");
     stand_in.always(Signal::Traces, Answer::default());
-    let health = health_until(process.address, |otlp| otlp["items"]["delivered"] == 10).await;
+    let health = health_until(process.address, "otlp", |otlp| otlp["items"]["delivered"] == 10).await;
     assert_eq!(health["spool"], serde_json::json!({"items": 0, "bytes": 0, "oldest_seconds": 0}));
     stand_in.assert_clean();
 }
 
-/// Asks for `/health` until spans are as they should be.
-async fn health_until(address: SocketAddr, is_so: impl Fn(&Value) -> bool) -> Value {
+/// Asks for `/health` until a backend is as it should be.
+async fn health_until(address: SocketAddr, backend: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let asking = async {
         let mut caller = Caller::connect(address).await;
         loop {
-            let otlp = caller.get("/health").await.json()["backends"]["otlp"].take();
-            if is_so(&otlp) {
-                return otlp;
+            let found = caller.get("/health").await.json()["backends"][backend].take();
+            if is_so(&found) {
+                return found;
             }
         }
     };
@@ -282,7 +324,7 @@ async fn processes_share_a_directory_and_the_next_one_delivers_for_all() {
     let mut asked = BTreeSet::new();
     for process in &processes {
         asked.extend(ask(process.address, 10).await);
-        health_until(process.address, |otlp| otlp["items"]["spooled"] == 20).await;
+        health_until(process.address, "otlp", |otlp| otlp["items"]["spooled"] == 20).await;
     }
     for (number, _) in processes.iter().enumerate() {
         assert!(directory.0.join(format!("instance-{number}")).is_dir());

@@ -40,9 +40,9 @@ use crate::config::{self, Batch, Destination, SpanLimits};
 /// How much may wait for a receiver that is slow or gone, in bytes and by estimate: at 2.5 kB a request with one
 /// span inside, 13,000 requests.
 const CAPACITY: usize = 32 << 20;
-/// What is written to disk is twice as large in memory, roughly.
-const STORED: usize = 2;
-/// How long undelivered spans are worth sending. Honeycomb takes what is up to 60 days old; after two weeks nobody asks.
+/// How much larger than on disk spans are in memory, roughly: what is read back goes out by the megabyte.
+const STORED: usize = 4;
+/// How long undelivered spans are worth sending: who has not looked for two weeks does not look any more.
 const KEEP: Keep = Keep { max_age: Duration::from_secs(14 * 24 * 3600), through: false };
 /// One request's limits. On the wire it is less than half of this estimate; collectors take 4 MiB by gRPC and 20 MiB
 /// by HTTP. What lingers longer is written to disk before it is sent.
