@@ -106,6 +106,9 @@ fn nothing_set_gives_the_defaults() {
             ("CLOUDWATCH_LOG_FORMAT", "json"),
             ("CLOUDWATCH_LOG_LEVEL", "info"),
             ("CLOUDWATCH_METRICS_NAMESPACE", "-"),
+            ("SPOOL", "on"),
+            ("SPOOL_DIR", "/tmp/cruddur"),
+            ("SPOOL_MAX_BYTES", "512MB"),
         ]
     );
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);

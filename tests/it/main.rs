@@ -27,6 +27,7 @@ mod peers;
 mod process;
 mod readme;
 mod spans;
+mod spool;
 mod stand_in;
 mod terminal;
 mod xray;

@@ -74,9 +74,9 @@ pub(crate) struct Observed {
     _subscriber: DefaultGuard,
 }
 
-/// The configuration that a set of variables makes.
+/// The configuration that a set of variables makes. Nothing is written to disk unless a test wants it.
 pub(crate) fn config(variables: &[(&str, &str)]) -> Config {
-    let environment = Environment::from_iter(variables.iter().copied());
+    let environment = Environment::from_iter([("SPOOL", "off")].iter().chain(variables).copied());
     Config::load(&environment).unwrap_or_else(|errors| panic!("{errors:?}")).config
 }
 

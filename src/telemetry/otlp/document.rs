@@ -7,18 +7,20 @@
 
 mod protobuf;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{Event, Link, SpanId, SpanKind, Status, TraceState};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, Value};
-use opentelemetry_proto::tonic::trace::v1::{span, status};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, span, status};
 use opentelemetry_sdk::trace::SpanData;
+use prost::Message as _;
 
 use self::protobuf::Message;
 use crate::config::SpanLimits;
+use crate::telemetry::delivery::Rank;
 use crate::telemetry::observe::conventions::Described;
-use crate::telemetry::observe::{Fault, LogEvent, RequestRecord, conventions, frames};
+use crate::telemetry::observe::{Fault, LogEvent, RequestRecord, Verdict, conventions, frames};
 
 /// `Span.flags`: whether the parent is remote is known.
 const HAS_IS_REMOTE: u32 = 0x100;
@@ -35,34 +37,77 @@ pub(super) enum Item {
     Request(Arc<RequestRecord>),
     /// A span that outlived its request, or that belongs to none.
     Straggler(Box<SpanData>),
+    /// What was written to disk of either, perhaps by another process: its resource is the other's.
+    Stored(ResourceSpans),
 }
 
 /// One `ExportTraceServiceRequest` for all of `items`; `resource` is an encoded `Resource`.
 pub(super) fn export_request(items: &[Item], resource: &[u8], limits: &SpanLimits) -> Vec<u8> {
-    let mut scopes = Scopes(Vec::new());
-    let server = server_scope();
+    let (mut scopes, mut stored) = (Scopes(Vec::new()), Vec::new());
     for item in items {
         match item {
-            Item::Request(record) => {
-                scopes.push(&server, |span| server_span(span, record, limits));
-                for data in record.spans.iter().filter(|span| span.span_context.is_sampled()) {
-                    scopes.push(&data.instrumentation_scope, |span| inner_span(span, data, limits));
-                }
-            }
-            Item::Straggler(data) => {
-                scopes.push(&data.instrumentation_scope, |span| inner_span(span, data, limits));
-            }
+            Item::Request(record) => scopes.push_record(record, limits),
+            Item::Straggler(span) => scopes.push_span(span, limits),
+            Item::Stored(spans) => merge(&mut stored, spans),
         }
     }
     let mut request = Message::with_capacity(items.len() * USUAL_LEN);
-    request.message(1, |resource_spans| {
-        resource_spans.chosen_bytes(1, resource);
-        for (_, scope_spans) in scopes.0 {
-            resource_spans.chosen_bytes(2, &scope_spans.into_bytes());
-        }
-        resource_spans.bytes(3, conventions::SCHEMA_URL);
-    });
+    if !scopes.0.is_empty() {
+        request.message(1, |spans| scopes.write(spans, resource));
+    }
+    for spans in stored {
+        request.chosen_bytes(1, &spans.encode_to_vec());
+    }
     request.into_bytes()
+}
+
+/// Adds spans to those of the same process and the same instrumentation.
+fn merge(all: &mut Vec<ResourceSpans>, more: &ResourceSpans) {
+    let same = |one: &&mut ResourceSpans| one.resource == more.resource && one.schema_url == more.schema_url;
+    let Some(known) = all.iter_mut().find(same) else { return all.push(more.clone()) };
+    for scope in &more.scope_spans {
+        let known_scope = known
+            .scope_spans
+            .iter_mut()
+            .find(|one| one.scope == scope.scope && one.schema_url == scope.schema_url);
+        match known_scope {
+            Some(known) => known.spans.extend_from_slice(&scope.spans),
+            None => known.scope_spans.push(scope.clone()),
+        }
+    }
+}
+
+/// An item as it is written to disk: the `ResourceSpans` that it will be of an export request.
+pub(super) fn encode(item: &Item, resource: &[u8], limits: &SpanLimits, into: &mut Vec<u8>) {
+    let mut scopes = Scopes(Vec::new());
+    match item {
+        Item::Request(record) => scopes.push_record(record, limits),
+        Item::Straggler(span) => scopes.push_span(span, limits),
+        Item::Stored(spans) => return into.extend_from_slice(&spans.encode_to_vec()),
+    }
+    let mut spans = Message::default();
+    scopes.write(&mut spans, resource);
+    into.extend_from_slice(&spans.into_bytes());
+}
+
+/// What [`encode`] has written.
+pub(super) fn decode(bytes: &[u8]) -> Option<Item> {
+    ResourceSpans::decode(bytes).ok().map(Item::Stored)
+}
+
+/// What an item is worth when there is not room for all: a request that succeeded says least.
+pub(super) fn rank(item: &Item) -> Rank {
+    let is_fine = match item {
+        Item::Request(record) => record.verdict() == Verdict::Fine,
+        Item::Straggler(span) => !matches!(span.status, Status::Error { .. }),
+        Item::Stored(_) => false,
+    };
+    if is_fine { Rank::Routine } else { Rank::Notable }
+}
+
+/// How many spans were written.
+pub(super) fn stored_spans(stored: &ResourceSpans) -> u64 {
+    stored.scope_spans.iter().map(|scope| scope.spans.len() as u64).sum()
 }
 
 /// How many of a record's spans OTLP wants: the server span and the sampled ones inside.
@@ -71,14 +116,34 @@ pub(super) fn sampled_spans(record: &RequestRecord) -> u64 {
 }
 
 /// The instrumentation that the server spans come from.
-fn server_scope() -> InstrumentationScope {
+static SERVER: LazyLock<InstrumentationScope> = LazyLock::new(|| {
     InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
-}
+});
 
 /// A `ScopeSpans` for each instrumentation that spans come from. There are few, so they are looked for one by one.
 struct Scopes(Vec<(InstrumentationScope, Message)>);
 
 impl Scopes {
+    fn push_record(&mut self, record: &RequestRecord, limits: &SpanLimits) {
+        self.push(&SERVER, |span| server_span(span, record, limits));
+        for data in record.spans.iter().filter(|span| span.span_context.is_sampled()) {
+            self.push_span(data, limits);
+        }
+    }
+
+    fn push_span(&mut self, data: &SpanData, limits: &SpanLimits) {
+        self.push(&data.instrumentation_scope, |span| inner_span(span, data, limits));
+    }
+
+    /// Writes all of it as `ResourceSpans`.
+    fn write(self, spans: &mut Message, resource: &[u8]) {
+        spans.chosen_bytes(1, resource);
+        for (_, scope_spans) in self.0 {
+            spans.chosen_bytes(2, &scope_spans.into_bytes());
+        }
+        spans.bytes(3, conventions::SCHEMA_URL);
+    }
+
     fn push(&mut self, scope: &InstrumentationScope, write: impl FnOnce(&mut Message)) {
         if let Some((_, spans)) = self.0.iter_mut().find(|(known, _)| known == scope) {
             return spans.message(2, write);
