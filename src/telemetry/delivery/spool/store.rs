@@ -346,7 +346,8 @@ impl Store {
 
 impl Lane {
     fn find(&mut self, id: u64) -> Option<&mut Segment> {
-        self.segments.iter_mut().find(|(own, _)| *own == id).map(|(_, segment)| segment)
+        let at = self.segments.binary_search_by_key(&id, |(own, _)| *own).ok()?;
+        self.segments.get_mut(at).map(|(_, segment)| segment)
     }
 
     fn next_unread(&mut self) -> Option<&mut (u64, Segment)> {
