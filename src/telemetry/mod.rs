@@ -2,7 +2,7 @@
 //!
 //! A backend is four files: `mod` (its configuration), `layer` (what happens in the request's line), `document`
 //! (a pure function from record to wire form) and `exporter` (the wire). It imports [`observe`] and [`delivery`],
-//! what its variables are read into in [`config`](crate::config), and no other backend.
+//! what its variables are read into in [`config`], and no other backend.
 
 mod client;
 pub mod cloudwatch;

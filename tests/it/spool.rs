@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::caller::Caller;
 use crate::otlp::relay::batch;
 use crate::process::Process;
+use crate::stand_in::cloudwatch::{self as logs, CloudWatch, Operation};
 use crate::stand_in::{Answer, Otlp, Received, Seen, Signal, attributes, hex};
 
 const HOME: &str = "/api/activities/home";
@@ -198,6 +199,70 @@ async fn a_killed_process_loses_nothing_that_was_answered_before() {
 #[ignore = "the long form of the one above: cargo test --test it -- --ignored"]
 async fn twenty_killed_processes_lose_nothing_that_was_answered_before() {
     rounds(20).await;
+}
+
+/// A round with log lines: load, a kill in the middle of it, a restart. Returns the traces that were answered by
+/// `latest` before the kill and have no access line, and how many there were.
+async fn kill_and_find_lines(mode: &str, latest: Duration, refuses: bool) -> (Vec<String>, usize) {
+    let (directory, logs) = (Directory::new(), CloudWatch::start());
+    if refuses {
+        logs.always(Operation::PutLogEvents, logs::Answer::error(503, "ServiceUnavailableException"));
+    }
+    let found = logs.vars();
+    let mut variables: Vec<_> = found.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    variables.extend([("SPOOL", mode), ("SPOOL_DIR", directory.path()), ("CLOUDWATCH_LOG_STREAM", "s")]);
+    let process = Process::start(&variables);
+    let mut load = Load::start(process.address);
+    load.wait_for(800).await;
+    let (killed, kept_waiting) = (Instant::now(), kept_waiting(process.id()));
+    process.kill();
+    let slack = if latest.is_zero() { Duration::ZERO } else { latest + kept_waiting };
+    let safe = load.answered_before(if latest.is_zero() { Instant::now() } else { killed - slack }).await;
+    assert!(safe.len() > 20, "{} of 800, {kept_waiting:?}", safe.len());
+
+    logs.always(Operation::PutLogEvents, logs::Answer::default());
+    let process = Process::start(&variables);
+    assert_eq!(process.terminate().code, Some(0));
+    logs.assert_clean();
+    let (mut traces, mut times) = (BTreeSet::new(), BTreeMap::<String, usize>::new());
+    for event in logs.accepted() {
+        let line: Value = serde_json::from_str(&event.message).unwrap();
+        *times.entry(line["event_id"].as_str().unwrap().to_owned()).or_default() += 1;
+        if line.get("status").is_some() {
+            traces.insert(line["trace_id"].as_str().unwrap().to_owned());
+        }
+    }
+    // One call is on its way at a time, and only that may come again.
+    let repeated = times.values().filter(|times| **times > 1).count();
+    assert!(repeated <= 10_000 && times.values().all(|times| *times <= 2), "{repeated}");
+    assert_eq!(directory.segments().len(), 0, "nothing is left");
+    (safe.difference(&traces).cloned().collect(), safe.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn written_through_no_line_of_an_answered_request_is_missing_after_a_kill() {
+    for refuses in [false, true] {
+        let (missing, answered) = kill_and_find_lines("write-through", Duration::ZERO, refuses).await;
+        assert!(missing.is_empty(), "{} of {answered}", missing.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_costs_the_lines_of_the_last_moment_at_most() {
+    for refuses in [false, true] {
+        let (missing, answered) = kill_and_find_lines("on", SAFE, refuses).await;
+        assert!(missing.is_empty(), "{} of {answered}", missing.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the long form of the two above: cargo test --test it -- --ignored"]
+async fn twenty_killed_processes_lose_no_line_that_they_should_keep() {
+    for round in 0..20 {
+        let (mode, latest) = if round % 2 == 0 { ("write-through", Duration::ZERO) } else { ("on", SAFE) };
+        let (missing, answered) = kill_and_find_lines(mode, latest, round % 4 < 2).await;
+        assert!(missing.is_empty(), "round {round}: {} of {answered}", missing.len());
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The loop between a queue and its sink.
 
+mod spooling;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +13,9 @@ use tokio::time::{Instant, sleep_until};
 use super::batch::{self, Limits, Next};
 use super::gate::{Backoff, Gate, Permit};
 use super::ledger::Tally;
-use super::queue::{Entry, Measure, Queue};
+use super::queue::{Measure, Queue};
 use super::sink::{SendError, Sent, Sink};
-use super::spool::{Fate, Group, Log, Place};
+use super::spool::{Log, Place};
 use super::status::Status;
 
 /// How a backend wants its items delivered.
@@ -120,9 +122,6 @@ fn next_action(situation: Situation) -> Action {
 const SPOOL_AFTER: Duration = Duration::from_millis(150);
 /// How soon a disk that took nothing is asked again.
 const SPOOL_AGAIN: Duration = Duration::from_secs(1);
-/// How much of the queue is written at once, by its weight in memory.
-const SPOOL_AT_ONCE: Limits = Limits { items: u64::MAX, weight: 1 << 20, linger: Duration::ZERO };
-
 /// A running delivery's insides.
 pub(super) struct Worker<S: Sink> {
     sink: Arc<S>,
@@ -265,8 +264,8 @@ impl<S: Sink> Worker<S> {
         let travelling = self.on_its_way.values_mut().chain(&mut self.returned);
         let oldest = travelling.filter(|batch| batch.places.is_empty()).min_by_key(|batch| batch.since);
         let failed = match oldest {
-            Some(batch) => spool_batch(sink.as_ref(), log, &self.queue, batch),
-            None => spool_queue(sink.as_ref(), log, &self.queue),
+            Some(batch) => spooling::write_batch(sink.as_ref(), log, &self.queue, batch),
+            None => spooling::write_queue(sink.as_ref(), log, &self.queue),
         };
         self.spool_again = failed.then(|| Instant::now() + SPOOL_AGAIN);
     }
@@ -371,43 +370,6 @@ impl<S: Sink> Worker<S> {
         }
         self.queue.ledger().enter(|tally| tally.drop_queued(super::UNDELIVERED, tally.queued));
     }
-}
-
-/// Writes a batch, which stays in memory; whether the disk failed.
-fn spool_batch<S: Sink>(sink: &S, log: &Log, queue: &Queue<S::Item>, batch: &mut Batch<S::Item>) -> bool {
-    let mut group = Group::default();
-    for (item, measure) in batch.items.iter().zip(&batch.measures) {
-        group.add(S::rank(item), measure.items, true, |into| sink.encode(item, into));
-    }
-    let fates = log.append(group, batch.since);
-    let failed = fates.contains(&Fate::Failed);
-    let place = |fate: &Fate| if let Fate::Kept(place) = fate { Some(*place) } else { None };
-    if fates.iter().any(|fate| place(fate).is_some()) || !failed {
-        batch.places = fates.iter().map(place).collect();
-        // A destination that hangs must not fill the queue: only so many batches can be on their way.
-        queue.settle(batch.measure());
-        batch.held = false;
-    }
-    failed
-}
-
-/// Writes what waits, which leaves memory; whether the disk failed.
-fn spool_queue<S: Sink>(sink: &S, log: &Log, queue: &Queue<S::Item>) -> bool {
-    let taken = queue.take(&SPOOL_AT_ONCE);
-    let Some(since) = taken.first().map(|oldest| oldest.since) else { return false };
-    let mut group = Group::default();
-    for Entry { thing, measure, .. } in &taken {
-        group.add(S::rank(thing), measure.items, false, |into| sink.encode(thing, into));
-    }
-    let fates = log.append(group, since);
-    let (failed, done): (Vec<_>, Vec<_>) =
-        taken.into_iter().zip(fates).partition(|(_, fate)| *fate == Fate::Failed);
-    let measure = done.iter().fold(Measure::default(), |sum, (entry, _)| sum.plus(entry.measure));
-    queue.settle(measure);
-    let failed: Vec<_> = failed.into_iter().map(|(entry, _)| entry).collect();
-    let any = !failed.is_empty();
-    queue.put_back(failed);
-    any
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@
 //!   machine's own death would ask for fdatasync, which costs a hundred times as much.
 //! - **Once more, or not at all.** What was delivered is marked in the file that it is in. What was on its way when
 //!   the process was killed is sent again, with the same ids.
-//! - **When it is full**, what is worth least is thrown away first ([`Rank`](super::Rank)), whichever backend's it is,
+//! - **When it is full**, what is worth least is thrown away first ([`Rank`]), whichever backend's it is,
 //!   and of that the oldest. Each rank has a line of files, so that throwing away is deleting a file.
 //! - **When the disk does not take it**, items stay in memory as if there were no spool, it is said, and tried again
 //!   every second.
@@ -28,6 +28,7 @@
 
 mod budget;
 mod entry;
+mod files;
 mod group;
 mod log;
 mod segment;

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::store;
+use super::files::move_all;
 
 /// The most processes that share a directory.
 const MOST: u32 = 256;
@@ -84,7 +84,7 @@ impl Slot {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
-                store::move_all(&entry.path(), &to.folder.join(entry.file_name()))?;
+                move_all(&entry.path(), &to.folder.join(entry.file_name()))?;
             }
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! Whatever is written, settled and cut off: what is whole and not settled comes back, in order, once.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
+use std::path::Path;
 
 use proptest::prelude::*;
 

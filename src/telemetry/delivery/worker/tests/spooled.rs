@@ -88,14 +88,14 @@ async fn an_outage_longer_than_memory_is_large_loses_nothing_and_keeps_the_order
     sleep(200 * MS).await;
     assert_eq!(bench.tally().spooled, 10_000);
     assert!(bench.bytes() > 10_000 * 24);
-    // What comes meanwhile waits behind.
-    bench.push(pushed..pushed + 50);
     let delivered = loop {
         let (items, _, answer) = bench.asked().await;
         if answer.send(Ok(Sent::default())).is_ok() {
             break items;
         }
     };
+    // What comes meanwhile waits behind, although it is in memory.
+    bench.push(pushed..pushed + 50);
     let mut all = delivered;
     all.extend(bench.deliver(10_050 - all.len()).await);
     assert_eq!(all, (0..10_050).collect::<Vec<_>>());
@@ -222,7 +222,8 @@ async fn what_is_worth_less_than_all_there_is_is_not_taken() {
     let folder = Folder::new();
     let spool = Spool::open(&folder.0, 16 * 1024, false).unwrap();
     let mut bench = Bench::start_spooled(large(), Some(&spool));
-    bench.push([0]);
+    // In a file of its own: what is on its way is not thrown away in any case.
+    bench.push([8000]);
     let (_, _, _never) = bench.asked().await;
     bench.push(1..500);
     sleep(200 * MS).await;
