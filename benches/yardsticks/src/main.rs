@@ -6,6 +6,7 @@ mod figures;
 mod instructions;
 mod load;
 mod options;
+mod outages;
 mod server;
 mod sinks;
 mod table;
@@ -38,6 +39,9 @@ fn main() -> anyhow::Result<()> {
         "start it by benches/run, which gives it core {OUR_CORE} and leaves the others to the servers"
     );
     let folder = folder()?;
+    if options.outages {
+        return outages::run(&options, &folder);
+    }
     let mut running = Vec::new();
     for variant in Variant::all() {
         if variant.name == BARE || options.wants(variant.name) {

@@ -14,6 +14,7 @@ What the instrumentation of the Cruddur backend costs: benches/run [option]...
   --only A,B     these variants only, and bare, which all are compared with
   --away MS      how long every HTTP sink thinks before it answers (0)
   --no-callgrind do not count instructions
+  --outages      no comparison: every backend's destination fails in every way, under load
   --quick        3 rounds of 200 ms, without callgrind
 ";
 
@@ -26,6 +27,7 @@ pub(crate) struct Options {
     pub(crate) only: Option<Vec<String>>,
     pub(crate) away: Duration,
     pub(crate) instructions: bool,
+    pub(crate) outages: bool,
 }
 
 impl Options {
@@ -38,6 +40,7 @@ impl Options {
             only: None,
             away: Duration::ZERO,
             instructions: true,
+            outages: false,
         };
         while let Some(option) = arguments.next() {
             let mut value = || arguments.next().with_context(|| format!("{option} needs a value"));
@@ -47,6 +50,7 @@ impl Options {
                     (options.rounds, options.burst, options.instructions) =
                         (3, Duration::from_millis(200), false);
                 }
+                "--outages" => options.outages = true,
                 "--no-callgrind" => options.instructions = false,
                 "--rounds" => options.rounds = number(&value()?)?,
                 "--burst" => options.burst = Duration::from_millis(number(&value()?)?),

@@ -82,16 +82,21 @@ impl Server {
     }
 
     fn is_ready(&self) -> bool {
-        let ask = || {
-            let mut stream = TcpStream::connect(self.address)?;
-            stream.write_all(
-                format!("GET {READY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
-            )?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            std::io::Result::Ok(answer.starts_with("HTTP/1.1 200"))
-        };
-        ask().unwrap_or(false)
+        self.ask(READY).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    fn ask(&self, path: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(ask.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// What it says of itself.
+    pub(crate) fn health(&self) -> anyhow::Result<String> {
+        Ok(self.ask("/health")?)
     }
 
     /// The CPU time of all its threads until now, those that have ended included.
@@ -144,6 +149,11 @@ impl Drop for Server {
 }
 
 impl End {
+    /// Whether nothing was lost.
+    pub(crate) fn is_success(&self) -> bool {
+        self.status.success()
+    }
+
     /// What it said at its end, which for ours is what became of every item, and its exit code where it is not 0.
     pub(crate) fn report(&self) -> String {
         let code = if self.status.success() { String::new() } else { format!("\n{}", self.status) };

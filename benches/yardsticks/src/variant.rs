@@ -69,17 +69,16 @@ impl Backend {
         }
     }
 
-    /// The variables that lead to its sink. All credentials are dummies.
-    fn environment(self, sinks: &Sinks) -> Vec<(&'static str, String)> {
-        let url = |port| format!("http://127.0.0.1:{port}");
-        let address = url(sinks.of(self).port);
+    /// The variables that lead to its sink at `port`. All credentials are dummies.
+    fn environment(self, port: u16) -> Vec<(&'static str, String)> {
+        let address = format!("http://127.0.0.1:{port}");
         match self {
             Self::Otlp => vec![
                 ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", format!("{address}/v1/traces")),
                 ("OTEL_TRACES_EXPORTER", "otlp".to_owned()),
             ],
             Self::Xray => {
-                vec![("AWS_XRAY_DAEMON_ADDRESS", format!("127.0.0.1:{}", sinks.of(self).port))]
+                vec![("AWS_XRAY_DAEMON_ADDRESS", format!("127.0.0.1:{port}"))]
             }
             Self::CloudWatch => vec![
                 ("CLOUDWATCH_LOG_GROUP", "yardsticks".to_owned()),
@@ -156,7 +155,7 @@ impl Variant {
             // What holds until X-Ray's own rules have arrived.
             environment.push(("AWS_XRAY_SAMPLING_RULES", sinks.keep_all_rules.display().to_string()));
         }
-        environment.extend(self.backends.iter().flat_map(|backend| backend.environment(sinks)));
+        environment.extend(self.backends.iter().flat_map(|backend| backend.environment(sinks.of(*backend).port)));
         Command { program, argument, environment }
     }
 
@@ -186,4 +185,16 @@ pub(crate) struct Command {
     pub(crate) program: PathBuf,
     pub(crate) argument: Option<&'static str>,
     pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+/// The service's own binary, with all backends at these ports.
+pub(crate) fn with_destinations(ports: &[(Backend, u16)]) -> Command {
+    let here = std::env::current_exe().ok();
+    let own = QUIET.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let mut environment: Vec<_> = own.collect();
+    environment.push(("AWS_EC2_METADATA_DISABLED", "true".to_owned()));
+    environment.push(("BIND_ADDR", "127.0.0.1".to_owned()));
+    environment.extend(ports.iter().flat_map(|(backend, port)| backend.environment(*port)));
+    let program = here.map(|here| here.with_file_name("cruddur")).unwrap_or_default();
+    Command { program, argument: None, environment }
 }

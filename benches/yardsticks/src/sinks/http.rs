@@ -13,16 +13,16 @@ use super::Sink;
 
 /// What was asked.
 #[derive(Debug, Default)]
-pub(super) struct Request {
-    pub(super) path: String,
+pub(crate) struct Request {
+    pub(crate) path: String,
     headers: Vec<(String, String)>,
     /// Unpacked, where it was packed.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
     /// The header of this name, in small letters.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
@@ -82,7 +82,7 @@ fn converse(
 }
 
 /// The next request; `None` where there is no more.
-fn read(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Request>> {
+pub(crate) fn read(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Request>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);

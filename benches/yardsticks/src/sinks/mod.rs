@@ -1,6 +1,6 @@
 //! Where telemetry goes: stand-ins that count what arrives.
 
-mod http;
+pub(crate) mod http;
 mod xray;
 
 use std::path::{Path, PathBuf};
@@ -82,7 +82,7 @@ fn rollbar(request: &Request) -> Answer {
 }
 
 /// The length-delimited fields of a protobuf message that have this number.
-fn fields(message: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn fields(message: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
     let mut rest = message;
     std::iter::from_fn(move || {
         loop {
