@@ -29,6 +29,9 @@ pub fn protocol_version(version: Version) -> &'static str {
 /// The class of a panic where others have the class of an error.
 pub const PANIC: &str = "panic";
 
+/// The attribute, annotation and field that names the report of a failure.
+pub const ERROR_ID: &str = "error_id";
+
 /// `GET /api/activities/{uuid}`, or the method alone where no route matched; never the path.
 #[must_use]
 pub fn server_span_name(request: &RequestFacts) -> Cow<'static, str> {
@@ -89,6 +92,7 @@ pub fn server_attributes(record: &RequestRecord) -> Vec<KeyValue> {
     push("http.response.status_code", record.status.map(|status| i64::from(status.as_u16()).into()));
     push("http.response.body.size", record.status.map(|_| int(record.response_bytes)));
     push("error.type", error_type(record).map(|class| Value::String(class.into_owned().into())));
+    push(ERROR_ID, record.error_id.map(|id| text(&id.to_string())));
     push("enduser.id", record.user.as_deref().map(text));
     push("cruddur.outcome", outcome(record.outcome).map(Value::from));
     for own in &record.attributes {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use tracing::Level;
 
+use super::conventions::ERROR_ID;
 use super::identity::AmznTraceId;
 use super::log::LogEvent;
 use super::record::{RequestRecord, Verdict};
@@ -38,6 +39,7 @@ pub fn access_line(record: &RequestRecord) -> String {
     let error = super::conventions::exception(record);
     let mut fields = Vec::new();
     fields.extend(record.user.clone().map(|user| KeyValue::new("enduser.id", user)));
+    fields.extend(record.error_id.map(|id| KeyValue::new(ERROR_ID, id.to_string())));
     if let Some(error) = error {
         fields.push(KeyValue::new("error.type", error.class.into_owned()));
         fields.push(KeyValue::new("error.message", error.message));
@@ -195,6 +197,7 @@ mod tests {
             event_id: EventId::next(),
             span: None,
             in_tracing_span: false,
+            report: false,
         }
     }
 

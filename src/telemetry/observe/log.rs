@@ -11,6 +11,7 @@ use tracing::Level;
 use tracing::field::{Field, Visit};
 
 use super::exchange::Exchange;
+use super::panic::PanicReport;
 
 /// A `tracing` event, with the ids of the request it belongs to.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct LogEvent {
     pub span: Option<(TraceId, SpanId)>,
     /// Whether it was emitted within a `tracing` span, which has it among its own events then.
     pub in_tracing_span: bool,
+    /// Whether it asks to be reported, as errors do and as its field `report` says.
+    pub report: bool,
 }
 
 impl LogEvent {
@@ -46,6 +49,7 @@ impl LogEvent {
             event_id: EventId::next(),
             span: None,
             in_tracing_span: false,
+            report: false,
         }
     }
 }
@@ -76,12 +80,22 @@ impl fmt::Display for EventId {
 pub trait LogView: Send + Sync + 'static {
     /// An event was emitted; `exchange` is the request it belongs to. Must not block, panic or emit events.
     fn on_event(&self, event: &Arc<LogEvent>, exchange: Option<&Exchange>);
+
+    /// Something panicked that no request is answered for: a task, a thread. `exchange` is the request that it worked
+    /// for. Called from the panic hook, so it must not do more than take a note; and it must not panic.
+    fn on_panic(&self, panic: &PanicReport, exchange: Option<&Exchange>) {
+        let _ = (panic, exchange);
+    }
 }
+
+/// The field by which an event says whether it is to be reported.
+const REPORT: &str = "report";
 
 /// Gathers an event's fields; counts stay integers.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     pub(super) message: String,
+    pub(super) report: Option<bool>,
     pub(super) others: Vec<KeyValue>,
 }
 
@@ -108,7 +122,11 @@ impl Visit for Fields {
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push(field, value);
+        if field.name() == REPORT {
+            self.report = Some(value);
+        } else {
+            self.push(field, value);
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -17,7 +17,7 @@ use opentelemetry_sdk::trace::SpanData;
 
 use self::parts::{Aws, Document, Http, Request, Response, SdkInfo, Service};
 use super::metadata::Surroundings;
-use crate::telemetry::observe::{AmznTraceId, RequestRecord, Verdict, frames};
+use crate::telemetry::observe::{AmznTraceId, RequestRecord, Verdict, conventions, frames};
 
 pub(super) use self::fit::LEAST;
 pub use self::names::is_name_character;
@@ -69,7 +69,9 @@ fn segment(
     around: &Surroundings,
 ) -> Vec<Document> {
     let (identity, request, verdict) = (record.identity(), record.request(), record.verdict());
-    let own = fields::sorted(&record.attributes);
+    let mut own = fields::sorted(&record.attributes);
+    own.annotations
+        .extend(record.error_id.map(|id| (conventions::ERROR_ID.to_owned(), id.to_string().into())));
     let mut segment = Document {
         id: identity.span_id.to_string(),
         trace_id: Some(trace_id(identity.trace_id)),
