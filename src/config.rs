@@ -1,7 +1,7 @@
 //! The environment, read once.
 //!
 //! Each topic owns a struct, the rows of its variables (name, parser, default, meaning) and the function that
-//! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`], [`Otlp`], [`Xray`]. What `--help` and `--check` print and
+//! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`], [`Otlp`], [`Xray`], [`Rollbar`]. What `--help` and `--check` print and
 //! which misspelt names are noticed follow from those rows, so a variable exists in one place.
 //!
 //! Values are trimmed, and an empty one counts as unset: compose files write `${X:-}`. Every fault is reported,
@@ -17,6 +17,7 @@ mod origin;
 mod otlp;
 mod parse;
 mod reader;
+mod rollbar;
 mod service;
 mod shown;
 mod traps;
@@ -31,6 +32,7 @@ pub use log::{Log, LogFormat};
 pub use observe::Observe;
 pub use otlp::{Batch, Destination, Otlp, Protocol, SpanLimits, Temporality, Tls};
 pub use reader::{ConfigError, Setting, Source, Warning};
+pub use rollbar::{Links, Rollbar, Template};
 pub use service::Service;
 pub use variable::Variable;
 pub use xray::{DaemonAddress, Xray};
@@ -55,6 +57,8 @@ pub struct Config {
     pub otlp: Otlp,
     /// X-Ray.
     pub xray: Xray,
+    /// Rollbar.
+    pub rollbar: Rollbar,
 }
 
 /// A configuration, and how it came about.
@@ -109,7 +113,8 @@ impl Config {
         let honeycomb = Honeycomb::read(&mut reader);
         let otlp = Otlp::read(&mut reader, &honeycomb, resource);
         let xray = Xray::read(&mut reader, &service);
-        let config = Self { service, http, log, observe, honeycomb, otlp, xray };
+        let rollbar = Rollbar::read(&mut reader, &service);
+        let config = Self { service, http, log, observe, honeycomb, otlp, xray, rollbar };
         traps::set_in_vain(&mut reader);
         (config, reader.finish())
     }

@@ -1,6 +1,6 @@
 //! All names there are.
 
-use super::{Variable, honeycomb, http, log, observe, otlp, service, xray};
+use super::{Variable, honeycomb, http, log, observe, otlp, rollbar, service, xray};
 
 /// Variables that belong together.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,7 @@ pub const TOPICS: &[Topic] = &[
     Topic { title: "Traces: batches", variables: otlp::BATCHES },
     Topic { title: "Metrics", variables: otlp::READING },
     Topic { title: "X-Ray", variables: xray::VARIABLES },
+    Topic { title: "Rollbar", variables: rollbar::VARIABLES },
 ];
 
 /// Names that have a place in this service but that this version does not read; whoever reads one deletes it here.
@@ -37,13 +38,7 @@ pub(super) const RESERVED: &[&str] = &[
     "CLOUDWATCH_LOG_LEVEL",
     "CLOUDWATCH_LOG_STREAM",
     "CLOUDWATCH_RETENTION_DAYS",
-    "CODE_VERSION",
     "OTEL_METRIC_EXPORT_TIMEOUT",
-    "ROLLBAR_ACCESS_TOKEN",
-    "ROLLBAR_ACCESS_TOKEN_FILE",
-    "ROLLBAR_ENDPOINT",
-    "ROLLBAR_ENVIRONMENT",
-    "ROLLBAR_ITEMS_PER_MINUTE",
     "SPOOL",
     "SPOOL_DIR",
     "SPOOL_MAX_BYTES",

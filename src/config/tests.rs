@@ -89,6 +89,15 @@ fn nothing_set_gives_the_defaults() {
             ("ECS_CONTAINER_METADATA_URI_V4", "-"),
             ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254/"),
             ("AWS_EC2_METADATA_DISABLED", "off"),
+            ("ROLLBAR_ACCESS_TOKEN", "-"),
+            ("ROLLBAR_ACCESS_TOKEN_FILE", "-"),
+            ("ROLLBAR_ENDPOINT", "https://api.rollbar.com/api/1/"),
+            ("ROLLBAR_ENVIRONMENT", "development"),
+            ("ROLLBAR_ITEMS_PER_MINUTE", "60"),
+            ("CODE_VERSION", &rollbar::revision()),
+            ("ROLLBAR_LINK_HONEYCOMB", "-"),
+            ("ROLLBAR_LINK_XRAY", "-"),
+            ("ROLLBAR_LINK_LOGS", "-"),
         ]
     );
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
@@ -278,7 +287,6 @@ fn traps_are_pointed_out() {
             "OTEL_SERVICE_NAMES: unknown; did you mean OTEL_SERVICE_NAME?",
             "OTEL_WHATEVER: has no effect: this service does not know it",
             "ROLLBAR_ACCCESS_TOKEN: unknown; did you mean ROLLBAR_ACCESS_TOKEN?",
-            "ROLLBAR_ACCESS_TOKEN: set, not used by this version",
         ]
     );
 }

@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod observe;
 pub mod otlp;
 mod resource;
+pub mod rollbar;
 pub mod stack;
 mod subscriber;
 pub mod terminal;
@@ -28,6 +29,7 @@ pub use self::client::Client;
 use self::delivery::{Books, Notice, Runtime, Tally};
 use self::observe::{EpochIds, ObserveLayer, RecordAll, Settings, SpanCollector};
 use self::otlp::{Otlp, Relay, SetupError, SpanLayer, Surroundings};
+use self::rollbar::{HookLayer, ROLLBAR, Rollbar};
 use self::terminal::{Format, Terminal, TerminalLayer};
 use self::xray::{SegmentLayer, XRAY, Xray};
 use crate::config::{Config, LogFormat};
@@ -39,6 +41,7 @@ pub struct Telemetry {
     provider: SdkTracerProvider,
     otlp: Otlp,
     xray: Option<Xray>,
+    rollbar: Option<Rollbar>,
     terminal: Terminal,
     dispatch: Dispatch,
     books: Books,
@@ -55,6 +58,9 @@ pub enum StartError {
     /// OTLP cannot be set up.
     #[error(transparent)]
     Otlp(#[from] SetupError),
+    /// Rollbar cannot be set up.
+    #[error(transparent)]
+    Rollbar(#[from] rollbar::SetupError),
 }
 
 impl Telemetry {
@@ -71,6 +77,7 @@ impl Telemetry {
         let around = Surroundings { resource: &resource, runtime: &runtime, books: &books, notice: &notice };
         let otlp = Otlp::start(&config.otlp, around)?;
         let xray = Xray::start(&config.xray, config.service.version, &runtime, &books, &notice);
+        let rollbar = Rollbar::start(&config.rollbar, &config.service.name, &runtime, &books, &notice)?;
 
         let mut limits = SpanLimits::default();
         // OTLP's limits are applied where its spans are drawn; the SDK's only keep a runaway span within bounds.
@@ -88,7 +95,10 @@ impl Telemetry {
             .with_span_limits(limits)
             .with_resource(resource)
             .build();
-        let views: Vec<Box<dyn observe::LogView>> = vec![Box::new(terminal.log_view())];
+        let mut views: Vec<Box<dyn observe::LogView>> = vec![Box::new(terminal.log_view())];
+        if let Some(rollbar) = &rollbar {
+            views.push(Box::new(rollbar.log_view()));
+        }
         let dispatch = subscriber::subscriber(&provider, &config.log.filter, views);
         let mut exclude_paths = config.observe.exclude_paths.clone();
         if otlp.relay().is_some() {
@@ -103,7 +113,7 @@ impl Telemetry {
             sampler: config.otlp.sampler.clone(),
             route: stack::matched_route,
         });
-        Ok(Self { observe, provider, otlp, xray, terminal, dispatch, books, _runtime: runtime })
+        Ok(Self { observe, provider, otlp, xray, rollbar, terminal, dispatch, books, _runtime: runtime })
     }
 
     /// Makes this the process's telemetry: the `tracing` subscriber, OpenTelemetry's tracer provider, the panic
@@ -142,6 +152,10 @@ impl Telemetry {
         self.xray.as_ref().map(Xray::layer)
     }
 
+    fn rollbar_layer(&self) -> Option<HookLayer> {
+        self.rollbar.as_ref().map(Rollbar::layer)
+    }
+
     fn terminal_layer(&self) -> Option<TerminalLayer> {
         self.terminal.layer()
     }
@@ -163,6 +177,7 @@ impl Telemetry {
     pub fn health(&self) -> BTreeMap<&'static str, Health> {
         let mut states: BTreeMap<_, _> = self.otlp.states().into_iter().collect();
         states.extend(self.xray.as_ref().map(|xray| (XRAY, xray.state())));
+        states.extend(self.rollbar.as_ref().map(|rollbar| (ROLLBAR, rollbar.state())));
         states.insert(TERMINAL, self.terminal.state());
         let tallies = self.books.tallies().into_iter();
         tallies
@@ -180,7 +195,12 @@ impl Telemetry {
                 xray.shut_down(deadline).await;
             }
         };
-        tokio::join!(self.otlp.shut_down(deadline), xray);
+        let rollbar = async {
+            if let Some(rollbar) = &self.rollbar {
+                rollbar.shut_down(deadline).await;
+            }
+        };
+        tokio::join!(self.otlp.shut_down(deadline), xray, rollbar);
         // The terminal is the last to go, for it tells what the others have to say.
         self.terminal.shut_down(deadline).await;
         // Nothing of ours waits in the SDK, so there is nothing to fail but a second shutdown.

@@ -34,6 +34,7 @@ where
             // Each backend enlists its view, and steps aside.
             .option_layer(telemetry.otlp_layer())
             .option_layer(telemetry.xray_layer())
+            .option_layer(telemetry.rollbar_layer())
             .option_layer(telemetry.terminal_layer())
             // What the application wants around its handlers.
             .layer(edge),

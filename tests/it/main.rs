@@ -25,6 +25,7 @@ mod outcomes;
 mod peers;
 mod process;
 mod readme;
+mod rollbar;
 mod spans;
 mod stand_in;
 mod terminal;

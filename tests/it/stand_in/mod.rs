@@ -2,6 +2,7 @@
 //! fail on script, and say afterwards what was wrong with what they were sent.
 
 mod otlp;
+pub(crate) mod rollbar;
 pub(crate) mod segment;
 pub(crate) mod xray;
 
