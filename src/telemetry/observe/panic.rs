@@ -16,6 +16,11 @@ use tower::{Layer, Service};
 use super::collect::EventLayer;
 use super::exchange::Exchange;
 
+#[cfg(panic = "abort")]
+compile_error!(
+    "a panic must unwind: it is answered with a 500 and reported, and neither can be done by who aborts"
+);
+
 /// A panic, as the hook saw it.
 #[derive(Clone)]
 pub struct PanicReport {

@@ -122,7 +122,8 @@ fn of_panic(panic: &PanicReport) -> Thrown {
     }
 }
 
-fn level(level: Level) -> &'static str {
+/// Rollbar's word for a level.
+pub(super) fn level(level: Level) -> &'static str {
     match level {
         Level::ERROR => "error",
         Level::WARN => "warning",

@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
-use opentelemetry::KeyValue;
-use opentelemetry::trace::{SpanId, TraceId, TraceState};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceId, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -122,6 +123,49 @@ fn an_item_says_how_many_before_it_were_suppressed() {
     assert_eq!(data["custom"]["suppressed_since_last"], 40);
     let ids = [1, 2].map(|id| Uuid::from_u128(id).to_string());
     assert_eq!(data["custom"]["suppressed_ids"], json!(ids));
+}
+
+#[test]
+fn calls_and_events_are_told_in_their_order_without_their_secrets() {
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(START + seconds);
+    let call = SpanData {
+        span_context: SpanContext::empty_context(),
+        parent_span_id: SpanId::INVALID,
+        parent_span_is_remote: false,
+        span_kind: SpanKind::Client,
+        name: "GET".into(),
+        start_time: at(0),
+        end_time: at(2),
+        attributes: vec![
+            KeyValue::new("http.request.method", "GET"),
+            KeyValue::new("url.full", "https://u:hunter2@mail/?token=hunter2"),
+            KeyValue::new("http.response.status_code", 503),
+        ],
+        dropped_attributes_count: 0,
+        events: SpanEvents::default(),
+        links: SpanLinks::default(),
+        status: Status::error("503"),
+        instrumentation_scope: InstrumentationScope::default(),
+    };
+    let mut record = record();
+    let mut later = LogEvent::clone(&event("after it", Vec::new()));
+    later.time = at(3);
+    record.events = vec![Arc::new(later), event("before it", vec![KeyValue::new("password", "hunter2")])];
+    record.spans = vec![call];
+    let data = drawn(Some(record), Kind::Request, &Untold::default());
+    let millis = |seconds: u64| (START + seconds) * 1000;
+    assert_eq!(
+        data["body"]["telemetry"],
+        json!([
+            {"level": "error", "type": "log", "source": "server", "timestamp_ms": millis(0),
+                "body": {"message": "before it", "password": "REDACTED"}},
+            {"level": "error", "type": "network", "source": "server", "timestamp_ms": millis(2), "body": {
+                "subtype": "http", "method": "GET", "url": "https://REDACTED@mail/?token=REDACTED",
+                "status_code": 503, "start_timestamp_ms": millis(0), "end_timestamp_ms": millis(2)}},
+            {"level": "error", "type": "log", "source": "server", "timestamp_ms": millis(3),
+                "body": {"message": "after it"}},
+        ])
+    );
 }
 
 #[test]

@@ -6,8 +6,8 @@ use opentelemetry::trace::SpanKind;
 use opentelemetry::{KeyValue, Value as Attribute};
 use opentelemetry_sdk::trace::SpanData;
 use serde_json::{Map, Value, json};
-use tracing::Level;
 
+use super::finding::level;
 use super::scrub::Scrubber;
 use crate::telemetry::observe::line::json as value_of;
 use crate::telemetry::observe::{LogEvent, RequestRecord};
@@ -72,15 +72,6 @@ pub(super) fn fields(fields: &[KeyValue], scrubber: &Scrubber, known: &[String])
         (scrubber.text(key, known), scrubber.field(key, &value_of(&field.value), known))
     });
     clean.collect()
-}
-
-fn level(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "error",
-        Level::WARN => "warning",
-        Level::INFO => "info",
-        Level::DEBUG | Level::TRACE => "debug",
-    }
 }
 
 fn millis(time: SystemTime) -> u64 {
