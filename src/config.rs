@@ -2,7 +2,7 @@
 //!
 //! Each topic owns a struct, the rows of its variables (name, parser, default, meaning) and the function that
 //! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`], [`Otlp`], [`Xray`], [`CloudWatch`],
-//! [`Spool`]. What `--help` and `--check` print and
+//! [`Rollbar`], [`Spool`]. What `--help` and `--check` print and
 //! which misspelt names are noticed follow from those rows, so a variable exists in one place.
 //!
 //! Values are trimmed, and an empty one counts as unset: compose files write `${X:-}`. Every fault is reported,
@@ -19,6 +19,7 @@ mod origin;
 mod otlp;
 mod parse;
 mod reader;
+mod rollbar;
 mod service;
 mod shown;
 mod spool;
@@ -35,6 +36,7 @@ pub use log::{Log, LogFormat};
 pub use observe::Observe;
 pub use otlp::{Batch, Destination, Otlp, Protocol, SpanLimits, Temporality, Tls};
 pub use reader::{ConfigError, Setting, Source, Warning};
+pub use rollbar::{Links, Rollbar, Template};
 pub use service::Service;
 pub use spool::{Spool, SpoolMode};
 pub use variable::Variable;
@@ -62,6 +64,8 @@ pub struct Config {
     pub xray: Xray,
     /// CloudWatch Logs.
     pub cloudwatch: CloudWatch,
+    /// Rollbar.
+    pub rollbar: Rollbar,
     /// What is kept on disk.
     pub spool: Spool,
 }
@@ -119,8 +123,9 @@ impl Config {
         let otlp = Otlp::read(&mut reader, &honeycomb, resource);
         let xray = Xray::read(&mut reader, &service);
         let cloudwatch = CloudWatch::read(&mut reader, http.bind.port());
+        let rollbar = Rollbar::read(&mut reader, &service);
         let spool = Spool::read(&mut reader);
-        let config = Self { service, http, log, observe, honeycomb, otlp, xray, cloudwatch, spool };
+        let config = Self { service, http, log, observe, honeycomb, otlp, xray, cloudwatch, rollbar, spool };
         traps::set_in_vain(&mut reader);
         (config, reader.finish())
     }

@@ -41,7 +41,7 @@
 //! | [`activities`] | the domain | nothing |
 //! | [`api`] | the HTTP face | [`activities`], and of [`telemetry::observe`] the exchange and its fault |
 //! | [`telemetry::observe`], [`telemetry::delivery`] | the core, which knows no vendor | nothing |
-//! | [`telemetry::terminal`], [`telemetry::otlp`], [`telemetry::xray`], [`telemetry::cloudwatch`] | a backend each: layer, document, exporter | the core, and its variables in [`config`] |
+//! | [`telemetry::terminal`], [`telemetry::otlp`], [`telemetry::xray`], [`telemetry::cloudwatch`], [`telemetry::rollbar`] | a backend each: layer, document, exporter | the core, and its variables in [`config`] |
 //! | [`telemetry`] | the backends, started and stopped together | [`config`] and all in its folder |
 //! | [`config`] | the environment, typed | what a value is parsed into |
 //! | [`cli`] | the command line | [`config`] |

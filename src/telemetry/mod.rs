@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod observe;
 pub mod otlp;
 mod resource;
+pub mod rollbar;
 pub mod stack;
 mod subscriber;
 pub mod terminal;
@@ -31,6 +32,7 @@ use self::cloudwatch::{CLOUDWATCH, CloudWatch, LineLayer};
 use self::delivery::{Books, Kept, Notice, Runtime, Spool, SpoolError, Tally};
 use self::observe::{EpochIds, ObserveLayer, RecordAll, Settings, SpanCollector};
 use self::otlp::{Otlp, Relay, SpanLayer, Surroundings};
+use self::rollbar::{HookLayer, ROLLBAR, Rollbar};
 use self::terminal::{Format, Terminal, TerminalLayer};
 use self::xray::{SegmentLayer, XRAY, Xray};
 use crate::config::{self, Config, LogFormat, SpoolMode};
@@ -43,6 +45,7 @@ pub struct Telemetry {
     otlp: Otlp,
     xray: Option<Xray>,
     cloudwatch: Option<CloudWatch>,
+    rollbar: Option<Rollbar>,
     terminal: Terminal,
     dispatch: Dispatch,
     books: Books,
@@ -59,6 +62,9 @@ pub enum StartError {
     /// OTLP cannot be set up.
     #[error(transparent)]
     Otlp(#[from] otlp::StartError),
+    /// Rollbar cannot be set up.
+    #[error(transparent)]
+    Rollbar(#[from] rollbar::SetupError),
     /// The spool that was asked for cannot be used.
     #[error("SPOOL_DIR: {0}; name a directory that this service may write to, or set SPOOL=off")]
     Spool(#[from] SpoolError),
@@ -90,6 +96,7 @@ impl Telemetry {
         let xray = Xray::start(&config.xray, config.service.version, log_group, &runtime, &books, &notice);
         let cloudwatch =
             CloudWatch::start(&config.cloudwatch, &resource, &runtime, &books, &notice, spool.as_ref())?;
+        let rollbar = Rollbar::start(&config.rollbar, &config.service.name, &runtime, &books, &notice)?;
 
         let mut limits = SpanLimits::default();
         // OTLP's limits are applied where its spans are drawn; the SDK's only keep a runaway span within bounds.
@@ -113,6 +120,9 @@ impl Telemetry {
             views.push(Box::new(cloudwatch.log_view()));
             floor = floor.max(cloudwatch.level());
         }
+        if let Some(rollbar) = &rollbar {
+            views.push(Box::new(rollbar.log_view()));
+        }
         let dispatch = subscriber::subscriber(&provider, &config.log.filter, floor, views);
         let mut exclude_paths = config.observe.exclude_paths.clone();
         if otlp.relay().is_some() {
@@ -127,7 +137,18 @@ impl Telemetry {
             sampler: config.otlp.sampler.clone(),
             route: stack::matched_route,
         });
-        Ok(Self { observe, provider, otlp, xray, cloudwatch, terminal, dispatch, books, _runtime: runtime })
+        Ok(Self {
+            observe,
+            provider,
+            otlp,
+            xray,
+            cloudwatch,
+            rollbar,
+            terminal,
+            dispatch,
+            books,
+            _runtime: runtime,
+        })
     }
 
     /// Makes this the process's telemetry: the `tracing` subscriber, OpenTelemetry's tracer provider, the panic
@@ -170,6 +191,10 @@ impl Telemetry {
         self.cloudwatch.as_ref().map(CloudWatch::layer)
     }
 
+    fn rollbar_layer(&self) -> Option<HookLayer> {
+        self.rollbar.as_ref().map(Rollbar::layer)
+    }
+
     fn terminal_layer(&self) -> Option<TerminalLayer> {
         self.terminal.layer()
     }
@@ -192,6 +217,7 @@ impl Telemetry {
         let mut states: BTreeMap<_, _> = self.otlp.states().into_iter().collect();
         states.extend(self.xray.as_ref().map(|xray| (XRAY, xray.state())));
         states.extend(self.cloudwatch.as_ref().map(|cloudwatch| (CLOUDWATCH, cloudwatch.state())));
+        states.extend(self.rollbar.as_ref().map(|rollbar| (ROLLBAR, rollbar.state())));
         states.insert(TERMINAL, self.terminal.state());
         let mut kept: BTreeMap<_, _> = self.otlp.kept().into_iter().collect();
         let lines = self.cloudwatch.as_ref().and_then(CloudWatch::kept);
@@ -218,7 +244,12 @@ impl Telemetry {
                 cloudwatch.shut_down(deadline).await;
             }
         };
-        tokio::join!(self.otlp.shut_down(deadline), xray, cloudwatch);
+        let rollbar = async {
+            if let Some(rollbar) = &self.rollbar {
+                rollbar.shut_down(deadline).await;
+            }
+        };
+        tokio::join!(self.otlp.shut_down(deadline), xray, cloudwatch, rollbar);
         // The terminal is the last to go, for it tells what the others have to say.
         self.terminal.shut_down(deadline).await;
         // Nothing of ours waits in the SDK, so there is nothing to fail but a second shutdown.

@@ -26,6 +26,7 @@ mod outcomes;
 mod peers;
 mod process;
 mod readme;
+mod rollbar;
 mod spans;
 mod spool;
 mod stand_in;

@@ -103,6 +103,12 @@ impl Tally {
         self.sampled_out += items;
     }
 
+    /// Items that the budget does not allow.
+    pub fn suppress(&mut self, items: u64) {
+        self.created += items;
+        self.suppressed += items;
+    }
+
     /// Every outcome but `dropped`, by its name.
     #[must_use]
     pub fn outcomes(&self) -> [(&'static str, u64); 5] {

@@ -30,6 +30,9 @@ pub fn protocol_version(version: Version) -> &'static str {
 /// The class of a panic where others have the class of an error.
 pub const PANIC: &str = "panic";
 
+/// The attribute, annotation and field that names the report of a failure.
+pub const ERROR_ID: &str = "error_id";
+
 /// `GET /api/activities/{uuid}`, or the method alone where no route matched; never the path.
 #[must_use]
 pub fn server_span_name(request: &RequestFacts) -> Cow<'static, str> {
@@ -130,6 +133,7 @@ pub fn server_attributes<'a>(record: &'a RequestRecord) -> Vec<(&'a str, Describ
     push("http.response.status_code", record.status.map(|status| status.as_u16().into()));
     push("http.response.body.size", record.status.map(|_| record.response_bytes.into()));
     push("error.type", error_type(record).map(Described::Text));
+    push(ERROR_ID, record.error_id.map(|id| Described::Text(id.to_string().into())));
     push("enduser.id", record.user.as_deref().map(Described::from));
     push("cruddur.outcome", outcome(record.outcome).map(Described::from));
     for own in &record.attributes {

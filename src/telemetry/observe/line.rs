@@ -10,6 +10,7 @@ use opentelemetry::{Array, KeyValue, Value};
 use serde::Serialize;
 use tracing::Level;
 
+use super::conventions::ERROR_ID;
 use super::log::{EventId, LogEvent};
 use super::record::{RequestRecord, Verdict};
 
@@ -89,6 +90,7 @@ pub fn access_line(record: &RequestRecord) -> String {
 fn access_fields(record: &RequestRecord) -> Vec<KeyValue> {
     let mut fields = Vec::new();
     fields.extend(record.user.clone().map(|user| KeyValue::new("enduser.id", user)));
+    fields.extend(record.error_id.map(|id| KeyValue::new(ERROR_ID, id.to_string())));
     if let Some(error) = super::conventions::exception(record) {
         fields.push(KeyValue::new("error.type", error.class.into_owned()));
         fields.push(KeyValue::new("error.message", error.message));
@@ -313,6 +315,7 @@ mod tests {
             span: None,
             in_tracing_span: false,
             on_console: true,
+            report: false,
         }
     }
 

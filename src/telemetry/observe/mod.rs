@@ -36,7 +36,7 @@ mod view;
 pub use self::body::ObserveBody;
 pub use self::collect::{EventLayer, Outside, RecordAll, SpanCollector};
 pub use self::enlist::{Enlist, EnlistLayer, Enlisting};
-pub use self::exchange::Exchange;
+pub use self::exchange::{Exchange, new_error_id};
 pub use self::fault::{Cause, Fault};
 pub use self::future::ObserveFuture;
 pub use self::identity::{

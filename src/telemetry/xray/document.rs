@@ -70,7 +70,9 @@ fn segment(
     around: &Surroundings,
 ) -> Vec<Document> {
     let (identity, request, verdict) = (record.identity(), record.request(), record.verdict());
-    let own = fields::sorted(&record.attributes);
+    let mut own = fields::sorted(&record.attributes);
+    own.annotations
+        .extend(record.error_id.map(|id| (conventions::ERROR_ID.to_owned(), id.to_string().into())));
     let mut segment = Document {
         id: id_text(identity.span_id.to_bytes()),
         trace_id: Some(trace_id(identity.trace_id)),

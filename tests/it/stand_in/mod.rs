@@ -3,6 +3,7 @@
 
 pub(crate) mod cloudwatch;
 mod otlp;
+pub(crate) mod rollbar;
 pub(crate) mod segment;
 mod server;
 pub(crate) mod xray;

@@ -63,6 +63,7 @@ fn event(message: &str) -> LogEvent {
         span: None,
         in_tracing_span: false,
         on_console: true,
+        report: false,
     }
 }
 
