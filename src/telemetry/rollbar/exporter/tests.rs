@@ -198,6 +198,7 @@ async fn when_the_breaker_closes_one_notice_says_what_is_missing() {
         bench.post().await;
     }
     assert!(bench.is_quiet_for(3600 * SECOND).await);
+    assert!(!bench.desk.is_idle(), "nobody is told");
     let Failure { kind: Kind::Notice(text), record: None, at, .. } = bench.desk.next().unwrap() else {
         panic!("not a notice")
     };
