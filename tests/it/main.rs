@@ -17,6 +17,7 @@ mod cors;
 mod errors;
 mod feed;
 mod harness;
+mod honeycomb;
 mod identity;
 mod observed;
 mod otlp;
