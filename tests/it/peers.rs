@@ -1,11 +1,12 @@
 //! Others who speak the same languages: for OTLP a real collector, and OpenTelemetry's own protobuf for Python; for
-//! X-Ray, CloudWatch and what is deployed there AWS's own clients.
+//! X-Ray, CloudWatch and what is deployed there AWS's own clients; for Kubernetes the schemas of its API.
 //!
 //! They live in virtual environments below the target folder, which the first test that needs one makes.
 
 mod cloudwatch;
 mod environment;
 mod folder;
+mod kubernetes;
 mod moto;
 mod provision;
 mod running;
