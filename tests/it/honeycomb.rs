@@ -228,3 +228,15 @@ async fn queries_ask_for_what_spans_have() {
     assert!(asked.len() > 6, "{asked:?}");
     assert_eq!(asked.difference(&columns).collect::<Vec<_>>(), [""; 0]);
 }
+
+/// The README reckons with it: Honeycomb counts spans and their events.
+#[tokio::test]
+async fn a_home_request_is_three_events() {
+    let otlp = Otlp::start();
+    let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &otlp.endpoint())]);
+    Caller::connect(process.address).await.get("/api/activities/home").await;
+    assert_eq!(process.terminate().code, Some(0));
+    let spans = otlp.spans();
+    let events: usize = spans.iter().map(|received| received.span.events.len()).sum();
+    assert_eq!((spans.len(), events), (2, 1));
+}

@@ -14,6 +14,7 @@ mod client;
 mod contract;
 mod conventions;
 mod cors;
+mod dependencies;
 mod errors;
 mod feed;
 mod harness;
