@@ -10,7 +10,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::Folder;
+use super::folder::Folder;
 use super::environment::{AWS, Environment, run};
 use crate::stand_in::cloudwatch::{Answer, CloudWatch, Operation, Streams};
 

@@ -30,6 +30,14 @@ pub(super) const AWS: Kind = Kind {
     needed_by: "the tests with AWS's own clients",
 };
 
+/// The schemas of Kubernetes' objects.
+pub(super) const KUBERNETES: Kind = Kind {
+    folder: "kubernetes",
+    ready: "kubernetes-ready",
+    requirements: &["kubernetes-validate==1.37.0", "PyYAML==6.0.3"],
+    needed_by: "the tests of deploy/kubernetes",
+};
+
 pub(super) struct Environment {
     home: PathBuf,
 }
