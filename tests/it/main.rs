@@ -20,6 +20,7 @@ mod errors;
 mod feed;
 mod harness;
 mod honeycomb;
+mod hostile;
 mod identity;
 mod observed;
 mod otlp;
