@@ -35,8 +35,11 @@ def listen(udp):
         assert datagram.startswith(HEADER), datagram
         segment = json.loads(datagram[len(HEADER):])
         assert re.fullmatch("1-[0-9a-f]{8}-[0-9a-f]{24}", segment["trace_id"]), segment
-        status = segment["http"]["response"]["status"]
-        print(json.dumps({name: segment[name] for name in ("trace_id", "id", "name")} | {"status": status}))
+        told = {name: segment[name] for name in ("trace_id", "id", "name")}
+        told["status"] = segment["http"]["response"]["status"]
+        frames = [frame for fault in segment.get("cause", {}).get("exceptions", []) for frame in fault.get("stack", [])]
+        own = [f"{frame['path']}:{frame['line']}" for frame in frames if frame.get("path", "").startswith("src/")]
+        print(json.dumps(told | ({"at": own[0]} if own else {})))
 
 
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
