@@ -16,7 +16,7 @@ RUN mkdir -p src tests/it \
 
 # A source that is older than the empty one would be taken for built. The debugging information names the lines of a
 # failure; compressed it is a quarter of the size.
-COPY Cargo.toml build.r[s] ./
+COPY build.rs ./
 COPY aws aws
 COPY src src
 RUN touch src/lib.rs src/main.rs \

@@ -1,8 +1,8 @@
 //! The environment, read once.
 //!
 //! Each topic owns a struct, the rows of its variables (name, parser, default, meaning) and the function that
-//! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`], [`Otlp`], [`Xray`],
-//! [`CloudWatch`]. What `--help` and `--check` print and
+//! reads them: [`Http`], [`Service`], [`Log`], [`Observe`], [`Honeycomb`], [`Otlp`], [`Xray`], [`CloudWatch`],
+//! [`Rollbar`], [`Spool`]. What `--help` and `--check` print and
 //! which misspelt names are noticed follow from those rows, so a variable exists in one place.
 //!
 //! Values are trimmed, and an empty one counts as unset: compose files write `${X:-}`. Every fault is reported,
@@ -19,8 +19,10 @@ mod origin;
 mod otlp;
 mod parse;
 mod reader;
+mod rollbar;
 mod service;
 mod shown;
+mod spool;
 mod traps;
 mod variable;
 mod xray;
@@ -34,7 +36,9 @@ pub use log::{Log, LogFormat};
 pub use observe::Observe;
 pub use otlp::{Batch, Destination, Otlp, Protocol, SpanLimits, Temporality, Tls};
 pub use reader::{ConfigError, Setting, Source, Warning};
+pub use rollbar::{Links, Rollbar, Template};
 pub use service::Service;
+pub use spool::{Spool, SpoolMode};
 pub use variable::Variable;
 pub use xray::{DaemonAddress, Xray};
 
@@ -60,6 +64,10 @@ pub struct Config {
     pub xray: Xray,
     /// CloudWatch Logs.
     pub cloudwatch: CloudWatch,
+    /// Rollbar.
+    pub rollbar: Rollbar,
+    /// What is kept on disk.
+    pub spool: Spool,
 }
 
 /// A configuration, and how it came about.
@@ -115,7 +123,9 @@ impl Config {
         let otlp = Otlp::read(&mut reader, &honeycomb, resource);
         let xray = Xray::read(&mut reader, &service);
         let cloudwatch = CloudWatch::read(&mut reader, http.bind.port());
-        let config = Self { service, http, log, observe, honeycomb, otlp, xray, cloudwatch };
+        let rollbar = Rollbar::read(&mut reader, &service);
+        let spool = Spool::read(&mut reader);
+        let config = Self { service, http, log, observe, honeycomb, otlp, xray, cloudwatch, rollbar, spool };
         traps::set_in_vain(&mut reader);
         (config, reader.finish())
     }

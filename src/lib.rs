@@ -13,7 +13,9 @@
 //!                         │                                │
 //!                       worker                           worker            off the request's path:
 //!                         │                                │                  document (pure), then the wire
-//!                         OTLP                         terminal            and a ledger of what became of it
+//!                 OTLP, X-Ray, CloudWatch              terminal            and a ledger of what became of it
+//!                          ┆
+//!                        spool                                             on disk, where the wire fails
 //! ```
 //!
 //! # The flow
@@ -29,8 +31,8 @@
 //! 5. The last byte, an error, a client that leaves or a panic closes it, whichever comes first. It becomes a
 //!    [`RequestRecord`](telemetry::observe::RequestRecord), which every view is handed.
 //! 6. Told to stop, [`server::run`] finishes what is in flight; then
-//!    [`Telemetry::shut_down`](telemetry::Telemetry::shut_down) delivers what waits, by the same deadline, and
-//!    reports what became of every item.
+//!    [`Telemetry::shut_down`](telemetry::Telemetry::shut_down) delivers what waits, by the same deadline, leaves the
+//!    rest on disk for the next process, and reports what became of every item.
 //!
 //! # The modules
 //!
@@ -39,7 +41,7 @@
 //! | [`activities`] | the domain | nothing |
 //! | [`api`] | the HTTP face | [`activities`], and of [`telemetry::observe`] the exchange and its fault |
 //! | [`telemetry::observe`], [`telemetry::delivery`] | the core, which knows no vendor | nothing |
-//! | [`telemetry::terminal`], [`telemetry::otlp`], [`telemetry::xray`] | a backend each: layer, document, exporter | the core, and its variables in [`config`] |
+//! | [`telemetry::terminal`], [`telemetry::otlp`], [`telemetry::xray`], [`telemetry::cloudwatch`], [`telemetry::rollbar`] | a backend each: layer, document, exporter | the core, and its variables in [`config`] |
 //! | [`telemetry`] | the backends, started and stopped together | [`config`] and all in its folder |
 //! | [`config`] | the environment, typed | what a value is parsed into |
 //! | [`cli`] | the command line | [`config`] |

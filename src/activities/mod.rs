@@ -12,6 +12,7 @@
 mod create;
 mod feed;
 mod home;
+mod json;
 mod memory;
 mod messages;
 mod model;
@@ -28,6 +29,7 @@ mod validation;
 
 pub use self::create::create;
 pub use self::home::home;
+pub use self::json::write_feed;
 pub use self::memory::MemoryStore;
 pub use self::messages::{message_groups, messages, send_message};
 pub use self::model::{Activity, Message, MessageGroup, NewReply, Reply, Text};

@@ -31,7 +31,8 @@ impl Timestamp {
         self.0
     }
 
-    fn write<T>(self, then: impl FnOnce(&str) -> T) -> T {
+    /// As it is written, in ASCII.
+    pub(super) fn bytes(self) -> [u8; LEN] {
         let mut text = TEMPLATE;
         put(&mut text[0..4], self.0.year().unsigned_abs());
         put(&mut text[5..7], self.0.month());
@@ -40,7 +41,11 @@ impl Timestamp {
         put(&mut text[14..16], self.0.minute());
         put(&mut text[17..19], self.0.second());
         put(&mut text[20..26], self.0.nanosecond() % 1_000_000_000 / 1_000);
-        then(std::str::from_utf8(&text).unwrap_or_default())
+        text
+    }
+
+    fn write<T>(self, then: impl FnOnce(&str) -> T) -> T {
+        then(std::str::from_utf8(&self.bytes()).unwrap_or_default())
     }
 }
 

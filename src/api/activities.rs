@@ -8,30 +8,24 @@ use serde::Deserialize;
 
 use super::error::{Error, Result};
 use super::extract::{self, Params, Segment};
-use super::json::{Json, Object};
+use super::json::{Feed, Json, Object};
 use crate::activities::{self, AUTHOR, Activity, NewReply, Store};
 use crate::telemetry::observe::Exchange;
 
-pub(super) async fn home<S: Store>(State(store): State<Arc<S>>) -> Result<Json<Vec<Activity>>> {
-    Ok(Json(activities::home(&*store, Utc::now().into()).await?))
+pub(super) async fn home<S: Store>(State(store): State<Arc<S>>) -> Result<Feed> {
+    Ok(Feed(activities::home(&*store, Utc::now().into()).await?))
 }
 
-pub(super) async fn notifications() -> Json<Vec<Activity>> {
-    Json(activities::notifications(Utc::now().into()))
+pub(super) async fn notifications() -> Feed {
+    Feed(activities::notifications(Utc::now().into()))
 }
 
-pub(super) async fn user<S: Store>(
-    State(store): State<Arc<S>>,
-    Segment(handle): Segment,
-) -> Result<Json<Vec<Activity>>> {
-    Ok(Json(activities::user(&*store, &handle, Utc::now().into()).await?))
+pub(super) async fn user<S: Store>(State(store): State<Arc<S>>, Segment(handle): Segment) -> Result<Feed> {
+    Ok(Feed(activities::user(&*store, &handle, Utc::now().into()).await?))
 }
 
 /// An array of one, as the frontend reads it.
-pub(super) async fn show<S: Store>(
-    State(store): State<Arc<S>>,
-    Segment(uuid): Segment,
-) -> Result<Json<Vec<Activity>>> {
+pub(super) async fn show<S: Store>(State(store): State<Arc<S>>, Segment(uuid): Segment) -> Result<Feed> {
     // The router sends a handle here that is empty, or whose `@` is written `%40`.
     if let Some(handle) = uuid.strip_prefix('@') {
         return user(State(store), Segment(handle.to_owned())).await;
@@ -41,7 +35,7 @@ pub(super) async fn show<S: Store>(
         None => None,
     };
     let activity = found.ok_or_else(|| Error::not_found("There is no such activity, or it has expired."))?;
-    Ok(Json(vec![activity]))
+    Ok(Feed(vec![activity]))
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,8 +46,8 @@ pub(super) struct Search {
 pub(super) async fn search<S: Store>(
     State(store): State<Arc<S>>,
     Params(search): Params<Search>,
-) -> Result<Json<Vec<Activity>>> {
-    Ok(Json(activities::search(&*store, search.term.as_deref(), Utc::now().into()).await?))
+) -> Result<Feed> {
+    Ok(Feed(activities::search(&*store, search.term.as_deref(), Utc::now().into()).await?))
 }
 
 pub(super) async fn create<S: Store>(

@@ -77,8 +77,13 @@ impl Problem {
 
     /// The whole answer. To be called where the exchange is current: while a future is polled.
     pub(super) fn answer(self, message: &str) -> Response {
-        let trace_id = Exchange::current().map(|exchange| exchange.trace_id().to_string());
-        let mut response = Response::new(Body::from(body(self.code(), message, trace_id.as_deref())));
+        let exchange = Exchange::current();
+        let trace_id = exchange.as_ref().map(|exchange| exchange.trace_id().to_string());
+        // Only our own failures are reported.
+        let failed = exchange.filter(|_| self.status().is_server_error());
+        let error_id = failed.and_then(|exchange| exchange.error_id()).map(|id| id.to_string());
+        let body = body(self.code(), message, trace_id.as_deref(), error_id.as_deref());
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(APPLICATION_JSON));
         response
@@ -175,11 +180,13 @@ struct ErrorBody<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_id: Option<&'a str>,
 }
 
-fn body(error: &str, message: &str, trace_id: Option<&str>) -> Vec<u8> {
-    // Three strings always serialise; and were they not to, the status still tells.
-    serde_json::to_vec(&ErrorBody { error, message, trace_id }).unwrap_or_default()
+fn body(error: &str, message: &str, trace_id: Option<&str>, error_id: Option<&str>) -> Vec<u8> {
+    // Strings always serialise; and were they not to, the status still tells.
+    serde_json::to_vec(&ErrorBody { error, message, trace_id, error_id }).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -187,11 +194,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_body_has_the_trace_id_where_there_is_one() {
-        let with = body("not_found", "No.", Some("5759e988bd862e3fe1be46a994272793"));
+    fn the_body_has_the_ids_that_there_are() {
+        let trace_id = "5759e988bd862e3fe1be46a994272793";
+        let with = body("not_found", "No.", Some(trace_id), None);
         let text = r#"{"error":"not_found","message":"No.","trace_id":"5759e988bd862e3fe1be46a994272793"}"#;
         assert_eq!(String::from_utf8(with).unwrap(), text);
-        let without = body("not_found", "No.", None);
+        let reported = body("not_found", "No.", Some(trace_id), Some("7"));
+        assert_eq!(String::from_utf8(reported).unwrap(), text.replace('}', r#","error_id":"7"}"#));
+        let without = body("not_found", "No.", None, None);
         assert_eq!(String::from_utf8(without).unwrap(), r#"{"error":"not_found","message":"No."}"#);
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::error::{Error, Problem, Result};
 use super::limits;
+use crate::activities::{self, Activity};
 
 pub(super) const APPLICATION_JSON: &str = "application/json";
 
@@ -26,10 +27,26 @@ impl<T: Serialize> IntoResponse for Json<T> {
         if let Err(error) = serde_json::to_writer(&mut body, &self.0) {
             return Error::from(error).into_response();
         }
-        let mut response = Response::new(Body::from(body));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(APPLICATION_JSON));
-        response
+        json_response(body)
     }
+}
+
+/// Cruds, in JSON as [`Json`] would write them.
+#[derive(Debug)]
+pub(super) struct Feed(pub(super) Vec<Activity>);
+
+impl IntoResponse for Feed {
+    fn into_response(self) -> Response {
+        let mut body = Vec::with_capacity(USUAL_LEN);
+        activities::write_feed(&self.0, &mut body);
+        json_response(body)
+    }
+}
+
+fn json_response(body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(APPLICATION_JSON));
+    response
 }
 
 /// A JSON object that was posted.

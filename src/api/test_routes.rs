@@ -7,9 +7,9 @@ use serde::Deserialize;
 use super::error::Result;
 use super::extract::Params;
 
-/// Warns, and otherwise goes well.
+/// Asks for a report of a warning, and otherwise goes well.
 pub(super) async fn message() -> &'static str {
-    tracing::warn!("Hello World!");
+    tracing::warn!(report = true, "Hello World!");
     "Hello World!"
 }
 

@@ -1,6 +1,6 @@
 //! All names there are.
 
-use super::{Variable, cloudwatch, honeycomb, http, log, observe, otlp, service, xray};
+use super::{Variable, cloudwatch, honeycomb, http, log, observe, otlp, rollbar, service, spool, xray};
 
 /// Variables that belong together.
 #[derive(Debug, Clone, Copy)]
@@ -29,21 +29,12 @@ pub const TOPICS: &[Topic] = &[
     Topic { title: "Metrics", variables: otlp::READING },
     Topic { title: "X-Ray", variables: xray::VARIABLES },
     Topic { title: "CloudWatch Logs", variables: cloudwatch::VARIABLES },
+    Topic { title: "Rollbar", variables: rollbar::VARIABLES },
+    Topic { title: "Spool", variables: spool::VARIABLES },
 ];
 
 /// Names that have a place in this service but that this version does not read; whoever reads one deletes it here.
-pub(super) const RESERVED: &[&str] = &[
-    "CODE_VERSION",
-    "OTEL_METRIC_EXPORT_TIMEOUT",
-    "ROLLBAR_ACCESS_TOKEN",
-    "ROLLBAR_ACCESS_TOKEN_FILE",
-    "ROLLBAR_ENDPOINT",
-    "ROLLBAR_ENVIRONMENT",
-    "ROLLBAR_ITEMS_PER_MINUTE",
-    "SPOOL",
-    "SPOOL_DIR",
-    "SPOOL_MAX_BYTES",
-];
+pub(super) const RESERVED: &[&str] = &["OTEL_METRIC_EXPORT_TIMEOUT"];
 
 /// Why well-known names, by their beginning, have no effect in this service.
 pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[

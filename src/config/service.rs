@@ -76,7 +76,7 @@ fn name(reader: &mut Reader<'_>, resource: &Given<Attributes>) -> String {
 }
 
 /// Rollbar takes at most 255 characters.
-fn environment_name(text: &str) -> Parsed<String> {
+pub(super) fn environment_name(text: &str) -> Parsed<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if text.len() <= 255 && text.bytes().all(plain) {
         Ok(text.to_owned())

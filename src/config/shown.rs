@@ -1,6 +1,7 @@
 //! How a setting looks when it is printed.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -26,6 +27,12 @@ impl Shown for SecretString {
 impl Shown for String {
     fn shown(&self) -> String {
         one_line(self)
+    }
+}
+
+impl Shown for PathBuf {
+    fn shown(&self) -> String {
+        one_line(&self.display().to_string())
     }
 }
 

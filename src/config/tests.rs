@@ -106,6 +106,18 @@ fn nothing_set_gives_the_defaults() {
             ("CLOUDWATCH_LOG_FORMAT", "json"),
             ("CLOUDWATCH_LOG_LEVEL", "info"),
             ("CLOUDWATCH_METRICS_NAMESPACE", "-"),
+            ("ROLLBAR_ACCESS_TOKEN", "-"),
+            ("ROLLBAR_ACCESS_TOKEN_FILE", "-"),
+            ("ROLLBAR_ENDPOINT", "https://api.rollbar.com/api/1/"),
+            ("ROLLBAR_ENVIRONMENT", "development"),
+            ("ROLLBAR_ITEMS_PER_MINUTE", "60"),
+            ("CODE_VERSION", &rollbar::revision()),
+            ("ROLLBAR_LINK_HONEYCOMB", "-"),
+            ("ROLLBAR_LINK_XRAY", "-"),
+            ("ROLLBAR_LINK_LOGS", "-"),
+            ("SPOOL", "on"),
+            ("SPOOL_DIR", "/tmp/cruddur"),
+            ("SPOOL_MAX_BYTES", "512MB"),
         ]
     );
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
@@ -295,7 +307,6 @@ fn traps_are_pointed_out() {
             "OTEL_SERVICE_NAMES: unknown; did you mean OTEL_SERVICE_NAME?",
             "OTEL_WHATEVER: has no effect: this service does not know it",
             "ROLLBAR_ACCCESS_TOKEN: unknown; did you mean ROLLBAR_ACCESS_TOKEN?",
-            "ROLLBAR_ACCESS_TOKEN: set, not used by this version",
         ]
     );
 }

@@ -2,7 +2,7 @@
 //!
 //! A backend is four files: `mod` (its configuration), `layer` (what happens in the request's line), `document`
 //! (a pure function from record to wire form) and `exporter` (the wire). It imports [`observe`] and [`delivery`],
-//! what its variables are read into in [`config`](crate::config), and no other backend.
+//! what its variables are read into in [`config`], and no other backend.
 
 mod client;
 pub mod cloudwatch;
@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod observe;
 pub mod otlp;
 mod resource;
+pub mod rollbar;
 pub mod stack;
 mod subscriber;
 pub mod terminal;
@@ -23,17 +24,18 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanLimits};
 use serde::Serialize;
 use tokio::time::Instant;
-use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
+use tracing::{Dispatch, Level};
 
 pub use self::client::Client;
 use self::cloudwatch::{CLOUDWATCH, CloudWatch, LineLayer};
-use self::delivery::{Books, Notice, Runtime, Tally};
+use self::delivery::{Books, Kept, Notice, Runtime, Spool, SpoolError, Tally};
 use self::observe::{EpochIds, ObserveLayer, RecordAll, Settings, SpanCollector};
-use self::otlp::{Otlp, Relay, SetupError, SpanLayer, Surroundings};
+use self::otlp::{Otlp, Relay, SpanLayer, Surroundings};
+use self::rollbar::{HookLayer, ROLLBAR, Rollbar};
 use self::terminal::{Format, Terminal, TerminalLayer};
 use self::xray::{SegmentLayer, XRAY, Xray};
-use crate::config::{Config, LogFormat};
+use crate::config::{self, Config, LogFormat, SpoolMode};
 
 /// Everything that observes, running.
 #[derive(Debug)]
@@ -43,6 +45,7 @@ pub struct Telemetry {
     otlp: Otlp,
     xray: Option<Xray>,
     cloudwatch: Option<CloudWatch>,
+    rollbar: Option<Rollbar>,
     terminal: Terminal,
     dispatch: Dispatch,
     books: Books,
@@ -58,7 +61,13 @@ pub enum StartError {
     Thread(#[from] io::Error),
     /// OTLP cannot be set up.
     #[error(transparent)]
-    Otlp(#[from] SetupError),
+    Otlp(#[from] otlp::StartError),
+    /// Rollbar cannot be set up.
+    #[error(transparent)]
+    Rollbar(#[from] rollbar::SetupError),
+    /// The spool that was asked for cannot be used.
+    #[error("SPOOL_DIR: {0}; name a directory that this service may write to, or set SPOOL=off")]
+    Spool(#[from] SpoolError),
 }
 
 impl Telemetry {
@@ -72,11 +81,22 @@ impl Telemetry {
         let terminal =
             Terminal::start(format(config.log.format), config.otlp.console, out, books.open(TERMINAL))?;
         let notice: Notice = terminal.notice();
-        let around = Surroundings { resource: &resource, runtime: &runtime, books: &books, notice: &notice };
+        // Only what has a backend to go to is kept.
+        let is_needed = config.otlp.traces.is_some() || config.cloudwatch.group.is_some();
+        let spool = if is_needed { open_spool(&config.spool, &notice)? } else { None };
+        let around = Surroundings {
+            resource: &resource,
+            runtime: &runtime,
+            books: &books,
+            notice: &notice,
+            spool: spool.as_ref(),
+        };
         let otlp = Otlp::start(&config.otlp, around)?;
         let log_group = config.cloudwatch.group.clone();
         let xray = Xray::start(&config.xray, config.service.version, log_group, &runtime, &books, &notice);
-        let cloudwatch = CloudWatch::start(&config.cloudwatch, &resource, &runtime, &books, &notice);
+        let cloudwatch =
+            CloudWatch::start(&config.cloudwatch, &resource, &runtime, &books, &notice, spool.as_ref())?;
+        let rollbar = Rollbar::start(&config.rollbar, &config.service.name, &runtime, &books, &notice)?;
 
         let mut limits = SpanLimits::default();
         // OTLP's limits are applied where its spans are drawn; the SDK's only keep a runaway span within bounds.
@@ -100,6 +120,9 @@ impl Telemetry {
             views.push(Box::new(cloudwatch.log_view()));
             floor = floor.max(cloudwatch.level());
         }
+        if let Some(rollbar) = &rollbar {
+            views.push(Box::new(rollbar.log_view()));
+        }
         let dispatch = subscriber::subscriber(&provider, &config.log.filter, floor, views);
         let mut exclude_paths = config.observe.exclude_paths.clone();
         if otlp.relay().is_some() {
@@ -114,7 +137,18 @@ impl Telemetry {
             sampler: config.otlp.sampler.clone(),
             route: stack::matched_route,
         });
-        Ok(Self { observe, provider, otlp, xray, cloudwatch, terminal, dispatch, books, _runtime: runtime })
+        Ok(Self {
+            observe,
+            provider,
+            otlp,
+            xray,
+            cloudwatch,
+            rollbar,
+            terminal,
+            dispatch,
+            books,
+            _runtime: runtime,
+        })
     }
 
     /// Makes this the process's telemetry: the `tracing` subscriber, OpenTelemetry's tracer provider, the panic
@@ -157,6 +191,10 @@ impl Telemetry {
         self.cloudwatch.as_ref().map(CloudWatch::layer)
     }
 
+    fn rollbar_layer(&self) -> Option<HookLayer> {
+        self.rollbar.as_ref().map(Rollbar::layer)
+    }
+
     fn terminal_layer(&self) -> Option<TerminalLayer> {
         self.terminal.layer()
     }
@@ -179,11 +217,16 @@ impl Telemetry {
         let mut states: BTreeMap<_, _> = self.otlp.states().into_iter().collect();
         states.extend(self.xray.as_ref().map(|xray| (XRAY, xray.state())));
         states.extend(self.cloudwatch.as_ref().map(|cloudwatch| (CLOUDWATCH, cloudwatch.state())));
+        states.extend(self.rollbar.as_ref().map(|rollbar| (ROLLBAR, rollbar.state())));
         states.insert(TERMINAL, self.terminal.state());
+        let mut kept: BTreeMap<_, _> = self.otlp.kept().into_iter().collect();
+        let lines = self.cloudwatch.as_ref().and_then(CloudWatch::kept);
+        kept.extend(lines.map(|lines| (CLOUDWATCH, lines)));
         let tallies = self.books.tallies().into_iter();
         tallies
             .map(|(backend, items)| {
-                (backend, Health { state: states.remove(backend).unwrap_or_default(), items })
+                let (state, spool) = (states.remove(backend).unwrap_or_default(), kept.remove(backend));
+                (backend, Health { state, items, spool })
             })
             .collect()
     }
@@ -201,7 +244,12 @@ impl Telemetry {
                 cloudwatch.shut_down(deadline).await;
             }
         };
-        tokio::join!(self.otlp.shut_down(deadline), xray, cloudwatch);
+        let rollbar = async {
+            if let Some(rollbar) = &self.rollbar {
+                rollbar.shut_down(deadline).await;
+            }
+        };
+        tokio::join!(self.otlp.shut_down(deadline), xray, cloudwatch, rollbar);
         // The terminal is the last to go, for it tells what the others have to say.
         self.terminal.shut_down(deadline).await;
         // Nothing of ours waits in the SDK, so there is nothing to fail but a second shutdown.
@@ -220,6 +268,9 @@ pub struct Health {
     pub state: String,
     /// Its account.
     pub items: Tally,
+    /// What it has on disk; not there where it has nothing to do with the disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool: Option<Kept>,
 }
 
 /// What became of everything that was accepted, by backend.
@@ -243,6 +294,27 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|(backend, tally)| writeln!(f, "  {backend}: {tally}"))
+    }
+}
+
+/// Opens the spool and says where it is. Where nobody has named a place for it and the usual one cannot be used,
+/// memory must do, and that is said.
+fn open_spool(config: &config::Spool, notice: &Notice) -> Result<Option<Spool>, SpoolError> {
+    if config.mode == SpoolMode::Off {
+        return Ok(None);
+    }
+    match Spool::open(&config.directory, config.max_bytes, config.mode == SpoolMode::WriteThrough) {
+        Ok(spool) => {
+            let (folder, most) = (spool.folder().display(), config.max_bytes);
+            notice(Level::INFO, &format!("undelivered telemetry is kept in {folder}, up to {most} bytes"));
+            Ok(Some(spool))
+        }
+        Err(error) if config.is_named => Err(error),
+        Err(error) => {
+            let hint = "undelivered telemetry is kept in memory only; SPOOL_DIR names another place";
+            notice(Level::ERROR, &format!("{error}; {hint}"));
+            Ok(None)
+        }
     }
 }
 

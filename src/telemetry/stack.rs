@@ -35,6 +35,7 @@ where
             .option_layer(telemetry.otlp_layer())
             .option_layer(telemetry.xray_layer())
             .option_layer(telemetry.cloudwatch_layer())
+            .option_layer(telemetry.rollbar_layer())
             .option_layer(telemetry.terminal_layer())
             // What the application wants around its handlers.
             .layer(edge),

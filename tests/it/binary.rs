@@ -24,7 +24,8 @@ struct Process {
 
 fn command(variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cruddur"));
-    command.env_clear().envs([("PORT", "0"), ("BIND_ADDR", "127.0.0.1"), ("LOG_FORMAT", "json")]);
+    let own = [("PORT", "0"), ("BIND_ADDR", "127.0.0.1"), ("LOG_FORMAT", "json"), ("SPOOL", "off")];
+    command.env_clear().envs(own);
     command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

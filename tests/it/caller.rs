@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use axum::body::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -37,6 +38,13 @@ impl Caller {
         self.ask("GET", path, &[], "").await
     }
 
+    /// The same, from a server that may be gone before it has answered.
+    pub(crate) async fn try_get(&mut self, path: &str) -> hyper::Result<Reply> {
+        self.sender.ready().await?;
+        let request = Request::builder().uri(path).header("host", "localhost").body(Full::default()).unwrap();
+        Reply::read(self.sender.send_request(request).await?).await
+    }
+
     pub(crate) async fn ask(
         &mut self,
         method: &str,
@@ -50,13 +58,17 @@ impl Caller {
         }
         self.sender.ready().await.unwrap();
         let response = self.sender.send_request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Reply { status: head.status, headers: head.headers, body }
+        Reply::read(response).await.unwrap()
     }
 }
 
 impl Reply {
+    async fn read(response: Response<Incoming>) -> hyper::Result<Self> {
+        let (head, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Self { status: head.status, headers: head.headers, body })
+    }
+
     /// The ids and the flags of `traceresponse`.
     pub(crate) fn trace(&self) -> (String, String, String) {
         let value = self.headers["traceresponse"].to_str().unwrap();

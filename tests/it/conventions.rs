@@ -9,7 +9,7 @@ use axum::routing::get as on_get;
 use cruddur::activities::MemoryStore;
 use cruddur::api::{self, Options};
 use cruddur::telemetry::observe::conventions::{
-    error_type, exception, server_attributes, server_span_name, server_span_status,
+    Described, error_type, exception, server_attributes, server_span_name, server_span_status,
 };
 use cruddur::telemetry::observe::{Exchange, RequestRecord};
 use http_body_util::{BodyExt as _, Empty};
@@ -48,9 +48,13 @@ fn assert_row(fact: &str, record: &RequestRecord, key: &str, is: Is) {
 #[track_caller]
 fn attributes(record: &RequestRecord) -> BTreeMap<String, Value> {
     let mut attributes = BTreeMap::new();
-    for attribute in server_attributes(record) {
-        let key = attribute.key.to_string();
-        assert!(attributes.insert(key, attribute.value).is_none(), "{} is there twice", attribute.key);
+    for (key, value) in server_attributes(record) {
+        let value = match value {
+            Described::Text(text) => Value::from(text.into_owned()),
+            Described::Int(number) => Value::from(number),
+            Described::Value(value) => value.clone(),
+        };
+        assert!(attributes.insert(key.to_owned(), value).is_none(), "{key} is there twice");
     }
     attributes
 }

@@ -31,15 +31,18 @@ pub(crate) enum Told {
 
 /// A fifth backend, written outside of the crate: what it enlists, and the view.
 #[derive(Debug, Clone)]
-pub(crate) struct Tap(mpsc::UnboundedSender<Told>);
+pub(crate) struct Tap {
+    told: mpsc::UnboundedSender<Told>,
+    logs: bool,
+}
 
 impl Enlist for Tap {
     fn enlist(&self, exchange: &Exchange) {
-        exchange.enlist(TapView(self.0.clone()));
+        exchange.enlist(TapView(self.clone()));
     }
 }
 
-struct TapView(mpsc::UnboundedSender<Told>);
+struct TapView(Tap);
 
 impl View for TapView {
     fn on_response(&mut self, head: &mut response::Parts) {
@@ -48,12 +51,14 @@ impl View for TapView {
 
     fn on_close(&mut self, record: &Arc<RequestRecord>) {
         // Logging from a view files an event under the very exchange that is calling it.
-        tracing::info!("the tap was told");
-        self.0.send(Told::Closed(Arc::clone(record))).ok();
+        if self.0.logs {
+            tracing::info!("the tap was told");
+        }
+        self.0.told.send(Told::Closed(Arc::clone(record))).ok();
     }
 
     fn on_straggler(&mut self, record: &Arc<RequestRecord>, span: &SpanData) {
-        self.0.send(Told::Straggler(Arc::clone(record), Box::new(span.clone()))).ok();
+        self.0.told.send(Told::Straggler(Arc::clone(record), Box::new(span.clone()))).ok();
     }
 }
 
@@ -69,23 +74,33 @@ pub(crate) struct Observed {
     _subscriber: DefaultGuard,
 }
 
-/// The configuration that a set of variables makes.
+/// The configuration that a set of variables makes. Nothing is written to disk unless a test wants it.
 pub(crate) fn config(variables: &[(&str, &str)]) -> Config {
-    let environment = Environment::from_iter(variables.iter().copied());
+    let environment = Environment::from_iter([("SPOOL", "off")].iter().chain(variables).copied());
     Config::load(&environment).unwrap_or_else(|errors| panic!("{errors:?}")).config
 }
 
 impl Observed {
     /// Serves `routes` as the binary serves its own, configured by `variables`.
     pub(crate) async fn start(routes: Router, variables: &[(&str, &str)]) -> Self {
+        Self::start_with(routes, variables, true).await
+    }
+
+    /// The same, with a backend of the tests that does not log.
+    pub(crate) async fn start_silent(routes: Router, variables: &[(&str, &str)]) -> Self {
+        Self::start_with(routes, variables, false).await
+    }
+
+    async fn start_with(routes: Router, variables: &[(&str, &str)], logs: bool) -> Self {
         let config = config(variables);
         let terminal = Buffer::default();
         let telemetry = Arc::new(Telemetry::start(&config, terminal.clone()).unwrap());
         cruddur::telemetry::observe::install_hook();
         let subscriber = tracing::dispatcher::set_default(telemetry.dispatch());
 
-        let (tap, told) = mpsc::unbounded_channel();
-        let app = server::app(&config, routes.layer(EnlistLayer(Tap(tap))), &telemetry);
+        let (sender, told) = mpsc::unbounded_channel();
+        let tap = Tap { told: sender, logs };
+        let app = server::app(&config, routes.layer(EnlistLayer(tap)), &telemetry);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

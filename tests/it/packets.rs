@@ -15,6 +15,7 @@ use crate::peers::Collector;
 use crate::peers::environment::{Environment, OTLP};
 use crate::peers::moto::Moto;
 use crate::process::Process;
+use crate::stand_in::rollbar::{Rollbar, TOKEN};
 use crate::stand_in::xray::XRay;
 use crate::stand_in::{Otlp, Received, hex};
 
@@ -40,7 +41,7 @@ struct Place {
 
 #[tokio::test]
 async fn one_trace_is_found_wherever_it_was_sent() {
-    let (far_end, daemon) = (Otlp::start(), XRay::start());
+    let (far_end, daemon, rollbar) = (Otlp::start(), XRay::start(), Rollbar::start());
     let collector = Collector::start(&Environment::get(&OTLP), &far_end);
     let moto = spawn_blocking(Moto::start).await.unwrap();
     let process = Process::start(&[
@@ -52,6 +53,8 @@ async fn one_trace_is_found_wherever_it_was_sent() {
         ("AWS_ACCESS_KEY_ID", "local"),
         ("AWS_SECRET_ACCESS_KEY", "local"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("ROLLBAR_ACCESS_TOKEN", TOKEN),
+        ("ROLLBAR_ENDPOINT", &rollbar.endpoint()),
     ]);
     let mut caller = Caller::connect(process.address).await;
     let mut traces = Vec::new();
@@ -68,6 +71,7 @@ async fn one_trace_is_found_wherever_it_was_sent() {
     far_end.wait_until("every request", |seen| servers(&seen.spans) == REQUESTS.len()).await;
     far_end.assert_clean();
     daemon.wait_for(|state| (state.documents.len() == REQUESTS.len()).then_some(()));
+    rollbar.assert_clean();
     let lines = spawn_blocking(move || moto.ask("read_lines.py", "cruddur")).await.unwrap();
 
     let always = |_| true;
@@ -75,6 +79,7 @@ async fn one_trace_is_found_wherever_it_was_sent() {
         Place { name: "the collector", found: at_the_far_end(&far_end), expects: always },
         Place { name: "the X-Ray daemon", found: at_the_daemon(&daemon.documents()), expects: always },
         Place { name: "CloudWatch", found: at_cloudwatch(&lines), expects: always },
+        Place { name: "Rollbar", found: at_rollbar(&rollbar.items()), expects: |status| status == 500 },
     ];
     let mut seen = String::new();
     for ((path, status), trace) in REQUESTS.iter().zip(&traces) {
@@ -149,6 +154,24 @@ fn at_cloudwatch(read: &Value) -> Found {
                 of("outcome")
             );
             (of("trace_id"), text)
+        })
+        .collect()
+}
+
+/// What Rollbar was sent.
+fn at_rollbar(items: &[Value]) -> Found {
+    let of = |item: &Value, name: &str| {
+        let attributes = item["attributes"].as_array().unwrap();
+        let found = attributes.iter().find(|attribute| attribute["key"] == name).unwrap();
+        found["value"].as_str().unwrap().to_owned()
+    };
+    items
+        .iter()
+        .map(|item| {
+            let (title, level) =
+                (item["title"].as_str().unwrap_or_default(), item["level"].as_str().unwrap());
+            let status = &item["custom"]["status"];
+            (of(item, "trace_id"), format!("item {} {level} {title} {status}", of(item, "span_id")))
         })
         .collect()
 }

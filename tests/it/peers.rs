@@ -1,10 +1,11 @@
 //! Others who speak the same languages: for OTLP a real collector, and OpenTelemetry's own protobuf for Python; for
-//! X-Ray and CloudWatch AWS's own clients.
+//! X-Ray and CloudWatch Logs AWS's own clients.
 //!
 //! They live in virtual environments below the target folder, which the first test that needs one makes.
 
 mod cloudwatch;
 pub(crate) mod environment;
+mod lines;
 pub(crate) mod moto;
 pub(crate) mod running;
 mod xray;
@@ -12,7 +13,7 @@ mod xray;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -26,6 +27,23 @@ use crate::stand_in::{Otlp, Seen, Signal, attributes, hex};
 const HOME: &str = "/api/activities/home";
 const DURATION: &str = "http.server.request.duration";
 const REQUESTS: usize = 200;
+
+/// A folder of its own for a test; it is removed when this is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(Uuid::new_v4().to_string());
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
 
 /// Sends home requests; returns the trace ids of the answers.
 async fn load(address: SocketAddr) -> BTreeSet<String> {
@@ -111,13 +129,12 @@ async fn opentelemetrys_own_protobuf_reads_the_same() {
     assert_eq!(process.terminate().code, Some(0));
     stand_in.assert_clean();
 
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(Uuid::new_v4().to_string());
-    fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::new();
     let mut python = environment.python();
     python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/peers/decode.py"));
     let mut expected = Vec::new();
     for (number, arrived) in stand_in.seen().requests.iter().enumerate() {
-        let path = folder.join(number.to_string());
+        let path = folder.0.join(number.to_string());
         fs::write(&path, &arrived.message).unwrap();
         let signal = if arrived.signal == Signal::Traces { "traces" } else { "metrics" };
         python.arg(format!("{signal}:{}", path.display()));
@@ -139,5 +156,4 @@ async fn opentelemetrys_own_protobuf_reads_the_same() {
     let read: Vec<Value> = read.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(read, expected);
     assert_eq!(read.len(), 5 + 2, "five spans and two metrics");
-    fs::remove_dir_all(&folder).unwrap();
 }

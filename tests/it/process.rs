@@ -27,12 +27,14 @@ pub(crate) struct Ended {
 }
 
 impl Process {
-    /// Starts it with these variables and no others, at a port of its own choice.
+    /// Starts it with these variables and no others, at a port of its own choice. Nothing is written to disk unless a
+    /// test wants it.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_cruddur"))
             .env_clear()
             .env("PORT", "0")
             .env("BIND_ADDR", "127.0.0.1")
+            .env("SPOOL", "off")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -70,6 +72,16 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         let [out, err] = [self.out.take(), self.err.take()].map(|reader| reader.unwrap().join().unwrap());
         Ended { code: self.child.wait().unwrap().code(), out, err }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it, as an orchestrator does that has lost its patience.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 

@@ -9,7 +9,7 @@ use crate::config::variable::variables;
 variables! {
     OTEL_BSP_SCHEDULE_DELAY: Millis = number::interval, "-", "milliseconds between two exports";
     OTEL_BSP_MAX_QUEUE_SIZE: usize = number::size, "-",
-        "spans that wait at most; the queue is bounded in bytes anyway";
+        "spans that wait in memory at most; it is bounded in bytes anyway";
     OTEL_BSP_MAX_EXPORT_BATCH_SIZE: usize = number::size, "-", "spans that go at once at most";
     OTEL_BSP_EXPORT_TIMEOUT: Millis = number::timeout, "-",
         "milliseconds that an export may take; 0 is no limit";

@@ -6,8 +6,10 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use tracing::Level;
 
 use crate::config::LineFormat;
+use crate::telemetry::delivery::Rank;
 use crate::telemetry::observe::line::{self, one_line};
 use crate::telemetry::observe::{LogEvent, RequestRecord, Verdict, attributes_weight};
 
@@ -24,6 +26,8 @@ const CUT: &str = "…[truncated]";
 pub(super) enum Item {
     Request(Arc<RequestRecord>),
     Event(Arc<LogEvent>),
+    /// What either has become, on disk meanwhile.
+    Drawn(Line),
 }
 
 /// What lines look like.
@@ -80,11 +84,36 @@ pub(super) fn estimate(item: &Item) -> usize {
                 request.path.len() + 2 * route + cause + panic + attributes_weight(&record.attributes)
             }
             Item::Event(event) => event.message.len() + attributes_weight(&event.fields),
+            Item::Drawn(line) => return line.size(),
         }
+}
+
+/// An item as it is written to disk: its time, little endian, and its text.
+pub(super) fn encode(item: &Item, form: &Form, into: &mut Vec<u8>) {
+    let Line { timestamp, message } = line(item, form);
+    into.extend_from_slice(&timestamp.to_le_bytes());
+    into.extend_from_slice(message.as_bytes());
+}
+
+/// What [`encode`] has written.
+pub(super) fn decode(bytes: &[u8]) -> Option<Item> {
+    let (timestamp, message) = bytes.split_first_chunk()?;
+    let message = std::str::from_utf8(message).ok().filter(|message| !message.is_empty())?;
+    Some(Item::Drawn(Line { timestamp: i64::from_le_bytes(*timestamp), message: message.to_owned() }))
+}
+
+/// What an item is worth when there is not room for all.
+pub(super) fn rank(item: &Item) -> Rank {
+    match item {
+        Item::Request(record) if record.verdict() == Verdict::Fine => Rank::Routine,
+        Item::Event(event) if event.level >= Level::DEBUG => Rank::Detail,
+        Item::Request(_) | Item::Event(_) | Item::Drawn(_) => Rank::Notable,
+    }
 }
 
 fn line(item: &Item, form: &Form) -> Line {
     let (time, message) = match (item, form.format) {
+        (Item::Drawn(line), _) => return line.clone(),
         (Item::Request(record), LineFormat::Json) => (record.ended(), access_json(record, form)),
         (Item::Request(record), LineFormat::Classic) => (record.ended(), classic_access(record)),
         (Item::Event(event), LineFormat::Json) => (event.time, line::event_line(event)),

@@ -21,7 +21,7 @@ use tracing::Level;
 use self::answer::Failure;
 use super::document::{self, Form, Item, Line};
 use crate::config::{self, AccessKey, LogClass};
-use crate::telemetry::delivery::{Measure, Notice, SendError, Sent, Sink};
+use crate::telemetry::delivery::{Measure, Notice, Rank, SendError, Sent, Sink};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -193,6 +193,18 @@ impl Sink for Stream {
 
     fn measure(item: &Item) -> Measure {
         Measure { weight: document::estimate(item), items: 1 }
+    }
+
+    fn rank(item: &Item) -> Rank {
+        document::rank(item)
+    }
+
+    fn encode(&self, item: &Item, into: &mut Vec<u8>) {
+        document::encode(item, &self.form, into);
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Option<Item> {
+        document::decode(bytes)
     }
 
     async fn send(&self, batch: &[Item]) -> Result<Sent, SendError> {

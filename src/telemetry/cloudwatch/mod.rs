@@ -8,6 +8,7 @@ mod document;
 mod exporter;
 mod layer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::Key;
@@ -19,14 +20,17 @@ pub use self::layer::{LineLayer, LineLog, Lines};
 
 use self::document::{Form, Item, Metrics};
 use self::exporter::{Place, Stream};
-use super::delivery::{Backoff, Books, Delivery, Limits, Measure, Notice, Policy, Runtime, Status};
+use super::delivery::{
+    Backoff, Books, Delivery, Keep, Kept, Limits, Measure, Notice, Policy, Runtime, Spool, SpoolError, Status,
+};
 use super::observe::EnlistLayer;
 use crate::config;
 
-/// How much may wait, in bytes of lines by estimate: half a minute of a thousand requests a second.
+/// How much may wait in memory, in bytes of lines by estimate.
 const CAPACITY: Measure = Measure { weight: 32 << 20, items: u64::MAX };
 /// What one call takes, by the API's model (2014-03-28): 10,000 events, and 1 MiB of which each event takes 26 bytes
-/// beside its text.
+/// beside its text. Few lines wait a second for company, on disk, since an account has 5,000 calls a second for all that
+/// it runs.
 const BATCH: Limits = Limits { items: 10_000, weight: 1 << 20, linger: Duration::from_secs(1) };
 /// Full jitter from 200 ms: a throttled account has 5,000 calls a second, and is soon itself again.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(30) };
@@ -43,14 +47,18 @@ pub(super) struct CloudWatch {
 
 impl CloudWatch {
     /// Starts it, if there is a group to write to. No call is made yet.
+    ///
+    /// # Errors
+    /// What is undelivered cannot be kept.
     pub(super) fn start(
         config: &config::CloudWatch,
         resource: &Resource,
         runtime: &Runtime,
         books: &Books,
         notice: &Notice,
-    ) -> Option<Self> {
-        let group = config.group.clone()?;
+        spool: Option<&Spool>,
+    ) -> Result<Option<Self>, SpoolError> {
+        let Some(group) = config.group.clone() else { return Ok(None) };
         let (service, environment) =
             (known(resource, "service.name"), known(resource, "deployment.environment.name"));
         let (host, instance) = (known(resource, "host.name"), known(resource, "service.instance.id"));
@@ -79,8 +87,11 @@ impl CloudWatch {
         let sink = Stream::new(place, form, exporter::Access::of(config), notice.clone());
         // One call at a time keeps the stream in order.
         let policy = Policy { batch: BATCH, capacity: CAPACITY, in_flight: 1, backoff: BACKOFF };
-        let delivery = Delivery::start(sink, policy, status, books.open(CLOUDWATCH), runtime);
-        Some(Self { delivery, level: config.level })
+        let ledger = books.open(CLOUDWATCH);
+        let keep = Keep { max_age: max_age(config.retention_days), through: true };
+        let log = spool.map(|spool| spool.log(CLOUDWATCH, keep, Arc::clone(&ledger), status.clone()));
+        let delivery = Delivery::start_spooled(sink, policy, status, ledger, log.transpose()?, runtime);
+        Ok(Some(Self { delivery, level: config.level }))
     }
 
     pub(super) fn layer(&self) -> LineLayer {
@@ -102,12 +113,36 @@ impl CloudWatch {
         self.delivery.status().sentence()
     }
 
+    /// What is on disk.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        self.delivery.kept()
+    }
+
     /// Sends what waits.
     pub(super) async fn shut_down(&self, deadline: Instant) {
         self.delivery.shut_down(deadline).await;
     }
 }
 
+/// How old a line may be that CloudWatch takes: two weeks, and not older than the group keeps lines; less an hour, which it
+/// may still have to wait.
+fn max_age(retention_days: Option<i32>) -> Duration {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let days = retention_days.and_then(|days| u32::try_from(days).ok()).unwrap_or(14).min(14);
+    days * DAY - Duration::from_secs(3600)
+}
+
 fn known(resource: &Resource, key: &'static str) -> Option<String> {
     Some(resource.get(&Key::from_static_str(key))?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_for_longer_than_cloudwatch_takes_it() {
+        let hours = |days| max_age(days).as_secs() / 3600;
+        assert_eq!([None, Some(3653), Some(14), Some(7), Some(1)].map(hours), [335, 335, 335, 167, 23]);
+    }
 }

@@ -79,10 +79,34 @@ impl Tally {
         self.lose(reason, items);
     }
 
+    /// Queued items are on disk now.
+    pub fn spool(&mut self, items: u64) {
+        self.spooled += self.unqueue(items);
+    }
+
+    /// Spooled items are about to be delivered or lost, and count as queued until that is entered.
+    pub fn recall(&mut self, items: u64) {
+        let taken = items.min(self.spooled);
+        self.spooled -= taken;
+        self.queued += taken;
+    }
+
+    /// A former process has left items on disk: they are this one's now, as if it had been given them.
+    pub fn adopt(&mut self, items: u64) {
+        self.created += items;
+        self.spooled += items;
+    }
+
     /// Items that the sampler does not want.
     pub fn sample_out(&mut self, items: u64) {
         self.created += items;
         self.sampled_out += items;
+    }
+
+    /// Items that the budget does not allow.
+    pub fn suppress(&mut self, items: u64) {
+        self.created += items;
+        self.suppressed += items;
     }
 
     /// Every outcome but `dropped`, by its name.
@@ -157,13 +181,17 @@ mod tests {
     #[test]
     fn every_entry_keeps_the_books_balanced() {
         let ledger = Ledger::default();
-        let entries: [fn(&mut Tally); 6] = [
+        let entries: [fn(&mut Tally); 10] = [
+            |tally| tally.adopt(4),
+            |tally| tally.recall(4),
+            |tally| tally.deliver(4),
             |tally| tally.queue(5),
             |tally| tally.refuse("queue_full", 2),
             |tally| tally.deliver(3),
             |tally| tally.drop_queued("write_failed", 1),
             |tally| tally.drop_queued("deadline", tally.queued),
             |tally| tally.deliver(1),
+            |tally| tally.spool(1),
         ];
         for entry in entries {
             ledger.enter(entry);
@@ -171,7 +199,7 @@ mod tests {
         }
         assert_eq!(
             ledger.tally().to_string(),
-            "created 7, delivered 3, dropped 1 (deadline), dropped 2 (queue_full), dropped 1 (write_failed)"
+            "created 11, delivered 7, dropped 1 (deadline), dropped 2 (queue_full), dropped 1 (write_failed)"
         );
     }
 }

@@ -5,8 +5,9 @@
 //!
 //! ```text
 //! push -> queue -> batch -> sink -> the wire
-//!                    ^        |
-//!                    +- gate <+       retry, split, hold, reject
+//!           |       ^ ^       |
+//!           |       | +- gate <+      retry, split, hold, reject
+//!           +-> spool               what has waited too long, and outlives the process
 //! ```
 
 mod batch;
@@ -15,6 +16,7 @@ mod ledger;
 mod queue;
 mod runtime;
 mod sink;
+mod spool;
 mod status;
 mod worker;
 
@@ -26,9 +28,11 @@ use tokio::time::{Instant, timeout_at};
 pub use self::batch::Limits;
 pub use self::gate::Backoff;
 pub use self::ledger::{Books, Ledger, Tally};
+use self::queue::Through;
 pub use self::queue::{Measure, Queue};
 pub use self::runtime::Runtime;
-pub use self::sink::{BoxError, SendError, Sent, Sink};
+pub use self::sink::{BoxError, Rank, SendError, Sent, Sink};
+pub use self::spool::{Keep, Kept, Log, Spool, SpoolError};
 pub use self::status::{Notice, Status};
 pub use self::worker::Policy;
 use self::worker::Worker;
@@ -38,6 +42,7 @@ use self::worker::Worker;
 pub struct Delivery<T> {
     queue: Queue<T>,
     status: Status,
+    log: Option<Log>,
     deadline: watch::Sender<Option<Instant>>,
     done: std::sync::Mutex<Option<oneshot::Receiver<()>>>,
 }
@@ -51,16 +56,37 @@ impl<T: Send + Sync + 'static> Delivery<T> {
         ledger: Arc<Ledger>,
         runtime: &Runtime,
     ) -> Self {
-        let queue = Queue::new(S::measure, policy.capacity, policy.batch, ledger);
+        Self::start_spooled(sink, policy, status, ledger, None, runtime)
+    }
+
+    /// The same, but what cannot be delivered for a while is kept in `log`, where there is one: the sink must say how
+    /// its items are written and read.
+    pub fn start_spooled<S: Sink<Item = T>>(
+        sink: S,
+        policy: Policy,
+        status: Status,
+        ledger: Arc<Ledger>,
+        log: Option<Log>,
+        runtime: &Runtime,
+    ) -> Self {
+        let sink = Arc::new(sink);
+        let through = log.clone().filter(Log::writes_through).map(|log| {
+            let sink = Arc::clone(&sink);
+            let through: Through<T> = Box::new(move |item, items| {
+                log.write_through(S::rank(item), items, |into| sink.encode(item, into))
+            });
+            through
+        });
+        let queue = Queue::new(S::measure, policy.capacity, policy.batch, ledger, through);
         let (deadline, due) = watch::channel(None);
         let (finished, done) = oneshot::channel();
-        let worker = Worker::new(sink, queue.clone(), policy, status.clone());
+        let worker = Worker::new(sink, queue.clone(), policy, status.clone(), log.clone());
         runtime.spawn(async move {
             worker.run(due).await;
             // Nobody may be waiting.
             finished.send(()).ok();
         });
-        Self { queue, status, deadline, done: std::sync::Mutex::new(Some(done)) }
+        Self { queue, status, log, deadline, done: std::sync::Mutex::new(Some(done)) }
     }
 
     /// Where to push.
@@ -75,7 +101,14 @@ impl<T: Send + Sync + 'static> Delivery<T> {
         &self.status
     }
 
-    /// Takes nothing more, and delivers what waits until `deadline` at most. What is left is counted as lost.
+    /// What it has on disk; `None` where it has nothing to do with the disk.
+    #[must_use]
+    pub fn kept(&self) -> Option<Kept> {
+        self.log.as_ref().map(Log::kept)
+    }
+
+    /// Takes nothing more, and delivers what waits until `deadline` at most. What is left is spooled, or counted as
+    /// lost.
     pub async fn shut_down(&self, deadline: Instant) -> Tally {
         self.queue.close();
         self.deadline.send_replace(Some(deadline));

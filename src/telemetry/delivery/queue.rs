@@ -20,7 +20,11 @@ struct Shared<T> {
     measure: fn(&T) -> Measure,
     capacity: Measure,
     wake_at: Limits,
+    through: Option<Through<T>>,
 }
+
+/// Puts an item on disk before the push returns; what waited there before it. `None`: it must wait in memory.
+pub(super) type Through<T> = Box<dyn Fn(&T, u64) -> Option<Measure> + Send + Sync>;
 
 /// How large something is, or how much there may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,6 +61,13 @@ struct Waiting<T> {
     closed: bool,
 }
 
+/// Whether the ledger knows of something already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entered {
+    Yes,
+    No,
+}
+
 /// One thing that waits.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
@@ -78,24 +89,44 @@ impl<T> fmt::Debug for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// An empty queue; the worker is woken when something comes and when a batch by `wake_at` is full.
+    /// An empty queue; the worker is woken when something comes, when a batch by `wake_at` is full, and when half of
+    /// `capacity` is taken.
     pub(super) fn new(
         measure: fn(&T) -> Measure,
         capacity: Measure,
         wake_at: Limits,
         ledger: Arc<Ledger>,
+        through: Option<Through<T>>,
     ) -> Self {
         let (sum, held) = (Measure::default(), Measure::default());
         let waiting = Waiting { entries: VecDeque::new(), sum, held, closed: false };
         let (waiting, wake) = (Mutex::new(waiting), Notify::new());
-        Self(Arc::new(Shared { waiting, wake, ledger, measure, capacity, wake_at }))
+        Self(Arc::new(Shared { waiting, wake, ledger, measure, capacity, wake_at, through }))
     }
 
     /// Leaves something to be delivered, and says whether there was room. Never blocks: what finds no room is counted
     /// and gone.
     pub fn push(&self, thing: T) -> bool {
-        let Shared { wake, ledger, measure, capacity, wake_at, .. } = &*self.0;
-        let measure = measure(&thing);
+        let measure = (self.0.measure)(&thing);
+        if let Some(through) = &self.0.through
+            && self.is_open_and_empty()
+        {
+            // Entered first, so that nothing is delivered that is not in the books yet.
+            self.0.ledger.enter(|tally| tally.queue(measure.items));
+            return match through(&thing, measure.items) {
+                Some(before) => {
+                    self.wake(before, before.plus(measure));
+                    true
+                }
+                None => self.hold(thing, measure, Entered::Yes),
+            };
+        }
+        self.hold(thing, measure, Entered::No)
+    }
+
+    /// Keeps something in memory, if there is room.
+    fn hold(&self, thing: T, measure: Measure, entered: Entered) -> bool {
+        let Shared { ledger, capacity, .. } = &*self.0;
         let mut waiting = self.waiting();
         let held = waiting.held.plus(measure);
         let refusal = if waiting.closed {
@@ -106,21 +137,44 @@ impl<T> Queue<T> {
             None
         };
         if let Some(reason) = refusal {
-            ledger.enter(|tally| tally.refuse(reason, measure.items));
+            ledger.enter(|tally| match entered {
+                Entered::Yes => tally.drop_queued(reason, measure.items),
+                Entered::No => tally.refuse(reason, measure.items),
+            });
             return false;
         }
-        // Entered under the lock, so that nothing is delivered that is not in the books yet.
-        ledger.enter(|tally| tally.queue(measure.items));
+        if entered == Entered::No {
+            // Entered under the lock, so that nothing is delivered that is not in the books yet.
+            ledger.enter(|tally| tally.queue(measure.items));
+        }
         let (before, after) = (waiting.sum, waiting.sum.plus(measure));
-        let first = waiting.entries.is_empty();
         waiting.entries.push_back(Entry { thing, measure, since: Instant::now() });
         (waiting.sum, waiting.held) = (after, held);
         drop(waiting);
-        let is_full = |sum: Measure| sum.items >= wake_at.items || sum.weight >= wake_at.weight;
-        if first || (is_full(after) && !is_full(before)) {
-            wake.notify_one();
-        }
+        self.wake(before, after);
         true
+    }
+
+    /// Wakes the worker where more than `before` gives it something to do.
+    fn wake(&self, before: Measure, after: Measure) {
+        let reached = |sum: Measure| {
+            let batch = sum.items >= self.0.wake_at.items || sum.weight >= self.0.wake_at.weight;
+            (sum != Measure::default(), batch, self.is_half(sum))
+        };
+        if reached(before) != reached(after) {
+            self.0.wake.notify_one();
+        }
+    }
+
+    /// Whether this is half of what there may be.
+    pub(super) fn is_half(&self, sum: Measure) -> bool {
+        let Measure { weight, items } = self.0.capacity;
+        sum.weight > weight / 2 || sum.items > items / 2
+    }
+
+    fn is_open_and_empty(&self) -> bool {
+        let waiting = self.waiting();
+        !waiting.closed && waiting.entries.is_empty()
     }
 
     /// The ledger that is kept of what is pushed.
@@ -143,6 +197,15 @@ impl<T> Queue<T> {
         let taken: Vec<_> = waiting.entries.drain(..count).collect();
         waiting.sum = taken.iter().fold(waiting.sum, |sum, entry| sum.minus(entry.measure));
         taken
+    }
+
+    /// Takes back what was taken last, as the oldest.
+    pub(super) fn put_back(&self, taken: Vec<Entry<T>>) {
+        let mut waiting = self.waiting();
+        for entry in taken.into_iter().rev() {
+            waiting.sum = waiting.sum.plus(entry.measure);
+            waiting.entries.push_front(entry);
+        }
     }
 
     /// Makes room: what was taken has been delivered or lost.
@@ -175,7 +238,7 @@ mod tests {
     fn queue(weight: usize, items: u64) -> Queue<usize> {
         let wake_at = Limits { items: 3, weight: 50, linger: Duration::ZERO };
         let measure = |weight: &usize| Measure { weight: *weight, items: 1 };
-        Queue::new(measure, Measure { weight, items }, wake_at, Arc::default())
+        Queue::new(measure, Measure { weight, items }, wake_at, Arc::default(), None)
     }
 
     #[test]
@@ -234,5 +297,7 @@ mod tests {
         assert!(woken(&queue).await, "heavy");
         queue.push(1);
         assert!(!woken(&queue).await);
+        queue.push(439);
+        assert!(woken(&queue).await, "half full");
     }
 }

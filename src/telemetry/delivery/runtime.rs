@@ -3,13 +3,17 @@
 use std::fmt;
 use std::io;
 
-use tokio::runtime;
+use tokio::runtime::{self, Handle};
 use tracing::Dispatch;
 use tracing::dispatcher::set_default;
 
 /// A runtime with one thread, on which `tracing` leads nowhere: the clients that carry telemetry emit events and
 /// spans of their own, and a backend that got those would eat its own tail.
-pub struct Runtime(Option<runtime::Runtime>);
+pub struct Runtime {
+    /// `None` where it is somebody else's.
+    own: Option<runtime::Runtime>,
+    handle: Handle,
+}
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,27 +35,31 @@ impl Runtime {
             .on_thread_start(|| std::mem::forget(set_default(&Dispatch::none())))
             .enable_all()
             .build()?;
-        Ok(Self(Some(runtime)))
+        Ok(Self { handle: runtime.handle().clone(), own: Some(runtime) })
+    }
+
+    /// The runtime that the caller is in, whose clock a test can stop.
+    #[cfg(test)]
+    #[must_use]
+    pub fn here() -> Self {
+        Self { own: None, handle: Handle::current() }
     }
 
     /// Runs `task` until it ends or the runtime does.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(runtime) = &self.0 {
-            runtime.spawn(task);
-        }
+        self.handle.spawn(task);
     }
 
     /// Makes this the runtime that clients find when they are made.
-    #[must_use]
-    pub fn enter(&self) -> Option<runtime::EnterGuard<'_>> {
-        self.0.as_ref().map(runtime::Runtime::enter)
+    pub fn enter(&self) -> runtime::EnterGuard<'_> {
+        self.handle.enter()
     }
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
         // Waiting for it is not allowed where another runtime may be running, and not needed.
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.own.take() {
             runtime.shutdown_background();
         }
     }

@@ -15,6 +15,34 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Sends a batch, within a time that the sink itself bounds.
     fn send(&self, batch: &[Self::Item]) -> impl Future<Output = Result<Sent, SendError>> + Send;
+
+    /// What is thrown away first when the disk is full.
+    fn rank(_item: &Self::Item) -> Rank {
+        Rank::Notable
+    }
+
+    /// Writes an item for the disk, without anything secret. Only a sink whose delivery is spooled is asked for it.
+    fn encode(&self, _item: &Self::Item, _into: &mut Vec<u8>) {}
+
+    /// Reads what [`Sink::encode`] has written, be it that of an earlier version. What is `None` is lost.
+    fn decode(&self, _bytes: &[u8]) -> Option<Self::Item> {
+        None
+    }
+}
+
+/// What an item is worth when there is not room for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// What only a developer wants to know: debug events.
+    Detail,
+    /// What says that all is well: requests that succeeded.
+    Routine,
+    /// Everything else.
+    Notable,
+}
+
+impl Rank {
+    pub(super) const ALL: [Self; 3] = [Self::Detail, Self::Routine, Self::Notable];
 }
 
 /// The destination has answered that it took the batch.

@@ -30,6 +30,8 @@ struct State {
     told: Option<Instant>,
     delivered: bool,
     loss: Option<Loss>,
+    /// Why, and since when, nothing can be spooled.
+    unspooled: Option<(String, Instant)>,
 }
 
 /// The last time that something was lost.
@@ -78,12 +80,52 @@ impl Status {
                 )
             }
         };
+        let unspooled = state.unspooled.as_ref().map_or_else(String::new, |(cause, since)| {
+            format!("; nothing can be spooled for {} s: {cause}", since.elapsed().as_secs())
+        });
         match &state.loss {
-            None => now,
+            None => now + &unspooled,
             Some(Loss { reason, cause, at }) => {
-                format!("{now}; items were lost {} s ago ({reason}): {cause}", at.elapsed().as_secs())
+                let ago = at.elapsed().as_secs();
+                format!("{now}; items were lost {ago} s ago ({reason}): {cause}{unspooled}")
             }
         }
+    }
+
+    /// A former process left items on disk.
+    pub(super) fn adopted(&self, items: u64) {
+        if items > 0 {
+            let text = format!("{}: {items} items of an earlier run are in the spool", self.0.destination);
+            self.tell(Level::INFO, &text);
+        }
+    }
+
+    /// The disk does not take what should be on it.
+    pub(super) fn spool_failed(&self, cause: &str) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = state.unspooled.is_none();
+        let since = state.unspooled.take().map_or_else(Instant::now, |(_, since)| since);
+        state.unspooled = Some((cause.to_owned(), since));
+        drop(state);
+        if is_new {
+            let text =
+                format!("{}: nothing can be spooled, so that memory is all: {cause}", self.0.destination);
+            self.tell(Level::ERROR, &text);
+        }
+    }
+
+    /// The disk takes it again.
+    pub(super) fn spool_works(&self) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((_, since)) = state.unspooled.take() else { return };
+        drop(state);
+        let lasted = since.elapsed().as_secs();
+        self.tell(Level::INFO, &format!("{}: spooling again after {lasted} s", self.0.destination));
+    }
+
+    /// Something else that people should know.
+    pub(super) fn warn(&self, text: &str) {
+        self.tell(Level::WARN, &format!("{}: {text}", self.0.destination));
     }
 
     pub(super) fn succeeded(&self) {

@@ -1,7 +1,10 @@
 //! The loop between a queue and its sink.
 
+mod spooling;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
@@ -9,8 +12,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::batch::{self, Limits, Next};
 use super::gate::{Backoff, Gate, Permit};
+use super::ledger::Tally;
 use super::queue::{Measure, Queue};
 use super::sink::{SendError, Sent, Sink};
+use super::spool::{Log, Place};
 use super::status::Status;
 
 /// How a backend wants its items delivered.
@@ -28,13 +33,39 @@ pub struct Policy {
 
 /// Some items that travel together until they are settled.
 struct Batch<T> {
-    items: Vec<T>,
+    /// Shared with the task that sends them.
+    items: Arc<Vec<T>>,
     measures: Vec<Measure>,
+    /// Where each of them is on disk as well; empty while nothing has been tried.
+    places: Vec<Option<Place>>,
+    /// Whether they take room in the queue until they are settled: not what was read back.
+    held: bool,
+    /// When the oldest was pushed.
+    since: Instant,
 }
 
 impl<T> Batch<T> {
     fn measure(&self) -> Measure {
         self.measures.iter().fold(Measure::default(), |sum, one| sum.plus(*one))
+    }
+
+    /// What of it is on disk, in items.
+    fn spooled(&self) -> u64 {
+        let placed = self.places.iter().zip(&self.measures).filter(|(place, _)| place.is_some());
+        placed.map(|(_, measure)| measure.items).sum()
+    }
+
+    /// The second half, which is taken off.
+    fn split_off(&mut self, items: &mut Vec<T>) -> Self {
+        let half = items.len() / 2;
+        let places = if self.places.is_empty() { Vec::new() } else { self.places.split_off(half) };
+        Self {
+            items: Arc::new(items.split_off(half)),
+            measures: self.measures.split_off(half),
+            places,
+            held: self.held,
+            since: self.since,
+        }
     }
 }
 
@@ -42,6 +73,8 @@ impl<T> Batch<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Send,
+    /// Write what is only in memory, oldest first.
+    Spool,
     /// Nothing, until something changes or, where an instant is given, until then.
     Wait(Option<Instant>),
     /// Everything is settled.
@@ -59,31 +92,36 @@ struct Situation {
     ready: Next,
     permit: Permit,
     in_flight: usize,
+    /// When what is only in memory is to be written.
+    spool_at: Option<Instant>,
 }
 
 fn next_action(situation: Situation) -> Action {
-    let Situation { now, deadline, ready, permit, in_flight } = situation;
+    let Situation { now, deadline, ready, permit, in_flight, spool_at } = situation;
     if deadline.is_some_and(|deadline| now >= deadline) {
         let settled = ready == Next::Idle && in_flight == 0;
         return if settled { Action::Finish } else { Action::GiveUp };
     }
-    match (ready, permit) {
-        (Next::Idle, _) if in_flight == 0 && deadline.is_some() => Action::Finish,
-        (Next::Idle, _) => Action::Wait(deadline),
-        (Next::Wait(wait), _) => Action::Wait(Some(earlier(now + wait, deadline))),
-        (Next::Ship, Permit::Go) => Action::Send,
-        (Next::Ship, Permit::Busy) => Action::Wait(deadline),
+    let wait = match (ready, permit) {
+        (Next::Idle, _) if in_flight == 0 && deadline.is_some() => return Action::Finish,
+        (Next::Ship, Permit::Go) => return Action::Send,
         (Next::Ship, Permit::At(until)) => match deadline {
-            Some(deadline) if until >= deadline && in_flight == 0 => Action::GiveUp,
-            _ => Action::Wait(Some(earlier(until, deadline))),
+            Some(deadline) if until >= deadline && in_flight == 0 => return Action::GiveUp,
+            _ => Some(until),
         },
+        (Next::Wait(wait), _) => Some(now + wait),
+        (Next::Idle, _) | (Next::Ship, Permit::Busy) => None,
+    };
+    if spool_at.is_some_and(|at| at <= now) {
+        return Action::Spool;
     }
+    Action::Wait([wait, deadline, spool_at].into_iter().flatten().min())
 }
 
-fn earlier(instant: Instant, deadline: Option<Instant>) -> Instant {
-    deadline.map_or(instant, |deadline| deadline.min(instant))
-}
-
+/// How old an item may get in memory alone. A little less than the 200 ms that are promised.
+const SPOOL_AFTER: Duration = Duration::from_millis(150);
+/// How soon a disk that took nothing is asked again.
+const SPOOL_AGAIN: Duration = Duration::from_secs(1);
 /// A running delivery's insides.
 pub(super) struct Worker<S: Sink> {
     sink: Arc<S>,
@@ -91,20 +129,31 @@ pub(super) struct Worker<S: Sink> {
     policy: Policy,
     status: Status,
     gate: Gate,
+    log: Option<Log>,
+    /// When a disk that took nothing is asked again.
+    spool_again: Option<Instant>,
     /// Sent before, and to be sent again before anything else.
-    returned: VecDeque<Arc<Batch<S::Item>>>,
+    returned: VecDeque<Batch<S::Item>>,
     sending: JoinSet<Result<Sent, SendError>>,
-    on_its_way: HashMap<Id, Arc<Batch<S::Item>>>,
+    on_its_way: HashMap<Id, Batch<S::Item>>,
 }
 
 impl<S: Sink> Worker<S> {
-    pub(super) fn new(sink: S, queue: Queue<S::Item>, policy: Policy, status: Status) -> Self {
+    pub(super) fn new(
+        sink: Arc<S>,
+        queue: Queue<S::Item>,
+        policy: Policy,
+        status: Status,
+        log: Option<Log>,
+    ) -> Self {
         Self {
-            sink: Arc::new(sink),
+            sink,
             queue,
             policy,
             status,
             gate: Gate::new(policy.backoff),
+            log,
+            spool_again: None,
             returned: VecDeque::new(),
             sending: JoinSet::new(),
             on_its_way: HashMap::new(),
@@ -125,6 +174,10 @@ impl<S: Sink> Worker<S> {
                     self.send();
                     continue;
                 }
+                Action::Spool => {
+                    self.spool();
+                    continue;
+                }
                 Action::Wait(until) => until,
                 Action::Finish => return,
                 Action::GiveUp => return self.give_up(),
@@ -141,25 +194,80 @@ impl<S: Sink> Worker<S> {
 
     fn situation(&self, deadline: Option<Instant>) -> Situation {
         let (now, in_flight) = (Instant::now(), self.on_its_way.len());
-        let (waiting, oldest) = self.queue.waits();
+        let queued = self.queue.waits();
+        let spooled = self.log.as_ref().map(Log::waits).filter(|(waiting, _)| waiting.items > 0);
+        let (waiting, oldest) = spooled.unwrap_or(queued);
         let age = oldest.map(|since| now.duration_since(since));
         let fresh = batch::next(&self.policy.batch, waiting, age, deadline.is_some());
         let ready = if self.returned.is_empty() { fresh } else { Next::Ship };
         let permit = self.gate.permit(now, in_flight, self.policy.in_flight);
-        Situation { now, deadline, ready, permit, in_flight }
+        let spool_at = self.spool_at(now, queued);
+        Situation { now, deadline, ready, permit, in_flight, spool_at }
+    }
+
+    /// When to write what is only in memory.
+    fn spool_at(&self, now: Instant, (waiting, oldest): (Measure, Option<Instant>)) -> Option<Instant> {
+        self.log.as_ref()?;
+        let travelling = self.only_in_memory().map(|batch| batch.since);
+        let due = travelling.chain(oldest).min()? + SPOOL_AFTER;
+        let due = if self.queue.is_half(waiting) { now } else { due };
+        Some(self.spool_again.map_or(due, |again| again.max(due)))
+    }
+
+    /// Batches that nobody has tried to write yet.
+    fn only_in_memory(&self) -> impl Iterator<Item = &Batch<S::Item>> {
+        self.on_its_way.values().chain(&self.returned).filter(|batch| batch.places.is_empty())
     }
 
     fn send(&mut self) {
-        let batch = self.returned.pop_front().unwrap_or_else(|| self.cut());
-        let (sink, sent) = (Arc::clone(&self.sink), Arc::clone(&batch));
-        let handle = self.sending.spawn(async move { sink.send(&sent.items).await });
+        let batch = self.returned.pop_front().or_else(|| self.recall()).unwrap_or_else(|| self.cut());
+        if batch.items.is_empty() {
+            // All that was read back was of no use.
+            return;
+        }
+        let (sink, items) = (Arc::clone(&self.sink), Arc::clone(&batch.items));
+        let handle = self.sending.spawn(async move { sink.send(&items).await });
         self.on_its_way.insert(handle.id(), batch);
     }
 
-    fn cut(&self) -> Arc<Batch<S::Item>> {
-        let taken = self.queue.take(&self.policy.batch).into_iter();
-        let (items, measures) = taken.map(|entry| (entry.thing, entry.measure)).unzip();
-        Arc::new(Batch { items, measures })
+    /// The oldest batch on disk. As long as there is one, what is in memory is newer.
+    fn recall(&self) -> Option<Batch<S::Item>> {
+        let log = self.log.as_ref().filter(|log| log.waits().0.items > 0)?;
+        let read = log.take(&self.policy.batch, |bytes| self.sink.decode(bytes), S::measure);
+        let mut batch = Batch {
+            items: Arc::default(),
+            measures: Vec::with_capacity(read.len()),
+            places: Vec::with_capacity(read.len()),
+            held: false,
+            since: Instant::now(),
+        };
+        let mut items = Vec::with_capacity(read.len());
+        for one in read {
+            items.push(one.thing);
+            batch.measures.push(one.measure);
+            batch.places.push(Some(one.place));
+        }
+        Some(Batch { items: Arc::new(items), ..batch })
+    }
+
+    fn cut(&self) -> Batch<S::Item> {
+        let taken = self.queue.take(&self.policy.batch);
+        let since = taken.first().map_or_else(Instant::now, |oldest| oldest.since);
+        let (items, measures) = taken.into_iter().map(|entry| (entry.thing, entry.measure)).unzip();
+        Batch { items: Arc::new(items), measures, places: Vec::new(), held: true, since }
+    }
+
+    /// Writes the oldest of what is only in memory: a batch that travels, or what waits.
+    fn spool(&mut self) {
+        let Some(log) = &self.log else { return };
+        let sink = &self.sink;
+        let travelling = self.on_its_way.values_mut().chain(&mut self.returned);
+        let oldest = travelling.filter(|batch| batch.places.is_empty()).min_by_key(|batch| batch.since);
+        let failed = match oldest {
+            Some(batch) => spooling::write_batch(sink.as_ref(), log, &self.queue, batch),
+            None => spooling::write_queue(sink.as_ref(), log, &self.queue),
+        };
+        self.spool_again = failed.then(|| Instant::now() + SPOOL_AGAIN);
     }
 
     fn settle(&mut self, answer: Result<(Id, Result<Sent, SendError>), tokio::task::JoinError>) {
@@ -197,7 +305,7 @@ impl<S: Sink> Worker<S> {
 
     fn delivered(&self, batch: &Batch<S::Item>, sent: &Sent) {
         let measure = batch.measure();
-        self.queue.ledger().enter(|tally| {
+        self.enter(batch, |tally| {
             let mut left = measure.items;
             for (reason, items) in &sent.rejected {
                 let items = left.min(*items);
@@ -206,7 +314,6 @@ impl<S: Sink> Worker<S> {
             }
             tally.deliver(left);
         });
-        self.queue.settle(measure);
         for (reason, items) in &sent.rejected {
             self.status.lost(
                 *items,
@@ -216,35 +323,51 @@ impl<S: Sink> Worker<S> {
         }
     }
 
-    fn come_back(&mut self, batch: Arc<Batch<S::Item>>, cause: &str) {
+    /// Enters what became of a batch, which is done with.
+    fn enter(&self, batch: &Batch<S::Item>, outcome: impl FnOnce(&mut Tally)) {
+        self.queue.ledger().enter(|tally| {
+            tally.recall(batch.spooled());
+            outcome(tally);
+        });
+        if batch.held {
+            self.queue.settle(batch.measure());
+        }
+        if let Some(log) = &self.log {
+            let places: Vec<_> = batch.places.iter().copied().flatten().collect();
+            log.settle(&places);
+        }
+    }
+
+    fn come_back(&mut self, batch: Batch<S::Item>, cause: &str) {
         self.status.failed(cause, self.gate.failures(), self.gate.closed_until());
         self.returned.push_front(batch);
     }
 
-    fn split(&mut self, batch: Arc<Batch<S::Item>>, reason: &'static str, cause: &str) {
-        // The task that sent it has ended, and with it the only other reference.
-        let Batch { mut items, mut measures } = match Arc::try_unwrap(batch) {
-            Ok(batch) => batch,
-            Err(shared) => return self.returned.push_front(shared),
-        };
-        if items.len() < 2 {
-            return self.lose(&Batch { items, measures }, reason, cause);
+    fn split(&mut self, mut batch: Batch<S::Item>, reason: &'static str, cause: &str) {
+        if batch.items.len() < 2 {
+            return self.lose(&batch, reason, cause);
         }
-        let half = items.len() / 2;
-        let second = Batch { items: items.split_off(half), measures: measures.split_off(half) };
-        self.returned.push_front(Arc::new(second));
-        self.returned.push_front(Arc::new(Batch { items, measures }));
+        // The task that sent it has ended, and with it the only other reference.
+        let Some(items) = Arc::get_mut(&mut batch.items) else { return self.returned.push_front(batch) };
+        let mut first = std::mem::take(items);
+        let second = batch.split_off(&mut first);
+        self.returned.push_front(second);
+        self.returned.push_front(Batch { items: Arc::new(first), ..batch });
     }
 
     fn lose(&self, batch: &Batch<S::Item>, reason: &'static str, cause: &str) {
         let measure = batch.measure();
-        self.queue.ledger().enter(|tally| tally.drop_queued(reason, measure.items));
-        self.queue.settle(measure);
+        self.enter(batch, |tally| tally.drop_queued(reason, measure.items));
         self.status.lost(measure.items, reason, cause);
     }
 
-    /// Counts everything that is left as lost. What is on its way may arrive all the same; nobody will know.
-    fn give_up(self) {
+    /// Writes everything that is left, for the next process, and counts as lost what cannot be written. What is on its
+    /// way may arrive all the same; nobody will know.
+    fn give_up(mut self) {
+        self.spool_again = None;
+        while self.spool_at(Instant::now(), self.queue.waits()).is_some() && self.spool_again.is_none() {
+            self.spool();
+        }
         self.queue.ledger().enter(|tally| tally.drop_queued(super::UNDELIVERED, tally.queued));
     }
 }

@@ -14,12 +14,13 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     Sampler, SamplingDecision, SamplingResult, ShouldSample, Span, SpanData, SpanProcessor,
 };
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use super::exchange::Exchange;
 use super::log::{EventId, Fields, LogEvent, LogView};
+use super::panic::PanicReport;
 
 /// Keeps a span's exchange from its start, when the context knows it, to its end, when only its id is left.
 #[derive(Clone, Default)]
@@ -153,6 +154,13 @@ impl EventLayer {
     pub fn new(views: Vec<Box<dyn LogView>>, console: Arc<EnvFilter>) -> Self {
         Self { views, console }
     }
+
+    /// Shows a panic that no request is answered for to the views.
+    pub(super) fn panicked(&self, panic: &PanicReport, exchange: Option<&Exchange>) {
+        for view in &self.views {
+            view.on_panic(panic, exchange);
+        }
+    }
 }
 
 impl<S> Layer<S> for EventLayer
@@ -173,6 +181,7 @@ where
             level: *event.metadata().level(),
             target: event.metadata().target(),
             message: fields.message,
+            report: fields.report.unwrap_or(*event.metadata().level() == Level::ERROR),
             fields: fields.others,
             event_id: EventId::next(),
             span,

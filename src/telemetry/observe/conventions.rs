@@ -2,10 +2,11 @@
 //! described, for every backend that speaks of spans.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use http::Version;
+use opentelemetry::Value;
 use opentelemetry::trace::Status;
-use opentelemetry::{KeyValue, StringValue, Value};
 
 use super::fault::Fault;
 use super::panic::PanicReport;
@@ -29,12 +30,15 @@ pub fn protocol_version(version: Version) -> &'static str {
 /// The class of a panic where others have the class of an error.
 pub const PANIC: &str = "panic";
 
+/// The attribute, annotation and field that names the report of a failure.
+pub const ERROR_ID: &str = "error_id";
+
 /// `GET /api/activities/{uuid}`, or the method alone where no route matched; never the path.
 #[must_use]
 pub fn server_span_name(request: &RequestFacts) -> Cow<'static, str> {
     let method = if request.method_known { request.method.as_str() } else { "HTTP" };
     match &request.route {
-        Some(route) => format!("{method} {route}").into(),
+        Some(route) => [method, " ", route].concat().into(),
         None => method.to_owned().into(),
     }
 }
@@ -62,38 +66,79 @@ pub fn error_type(record: &RequestRecord) -> Option<Cow<'static, str>> {
     class.map(Cow::Borrowed).or_else(|| record.status.map(|status| status.as_u16().to_string().into()))
 }
 
+/// A value that describes a request, borrowed from its record where it can be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Described<'a> {
+    /// Text.
+    Text(Cow<'a, str>),
+    /// A number.
+    Int(i64),
+    /// What the application set.
+    Value(&'a Value),
+}
+
+impl<'a> From<&'a str> for Described<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<u16> for Described<'_> {
+    fn from(number: u16) -> Self {
+        Self::Int(number.into())
+    }
+}
+
+impl From<u64> for Described<'_> {
+    fn from(count: u64) -> Self {
+        Self::Int(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+}
+
+impl<'a> From<&'a Value> for Described<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::String(text) => text.as_str().into(),
+            Value::I64(number) => Self::Int(*number),
+            other => Self::Value(other),
+        }
+    }
+}
+
 /// The server span's attributes: the conventions', then `enduser.id` and what the application added, then
 /// `cruddur.outcome` where the response was not handed over whole.
 #[must_use]
-pub fn server_attributes(record: &RequestRecord) -> Vec<KeyValue> {
+pub fn server_attributes<'a>(record: &'a RequestRecord) -> Vec<(&'a str, Described<'a>)> {
     let request = record.request();
     let mut attributes = Vec::with_capacity(20 + record.attributes.len());
-    let mut push = |key: &'static str, value: Option<Value>| {
-        attributes.extend(value.map(|value| KeyValue::new(key, value)));
+    let mut push = |key: &'static str, value: Option<Described<'a>>| {
+        attributes.extend(value.map(|value| (key, value)));
     };
-    let original = (!request.method_known).then(|| text(request.method.as_str()));
-    push("http.request.method", Some(text(request.method_label())));
+    let original = (!request.method_known).then(|| request.method.as_str().into());
+    push("http.request.method", Some(request.method_label().into()));
     push("http.request.method_original", original);
-    push("http.route", request.route.as_deref().map(text));
-    push("url.path", Some(text(&request.path)));
-    push("url.query", request.query.as_deref().map(text));
-    push("url.scheme", Some(Value::from(request.scheme.as_str())));
-    push("server.address", request.server_address.as_deref().map(text));
-    push("server.port", request.server_port.map(|port| i64::from(port).into()));
-    push("client.address", request.client_address.map(|address| text(&address.to_string())));
-    push("network.peer.address", request.peer.map(|peer| text(&peer.ip().to_canonical().to_string())));
-    push("network.peer.port", request.peer.map(|peer| i64::from(peer.port()).into()));
-    push("network.protocol.version", Some(Value::from(request.protocol_version)));
-    push("user_agent.original", request.user_agent().map(text));
-    push("http.request.body.size", request.content_length.map(int));
-    push("http.response.status_code", record.status.map(|status| i64::from(status.as_u16()).into()));
-    push("http.response.body.size", record.status.map(|_| int(record.response_bytes)));
-    push("error.type", error_type(record).map(|class| Value::String(class.into_owned().into())));
-    push("enduser.id", record.user.as_deref().map(text));
-    push("cruddur.outcome", outcome(record.outcome).map(Value::from));
+    push("http.route", request.route.as_deref().map(Described::from));
+    push("url.path", Some(request.path.as_str().into()));
+    push("url.query", request.query.as_deref().map(Described::from));
+    push("url.scheme", Some(request.scheme.as_str().into()));
+    push("server.address", request.server_address.as_deref().map(Described::from));
+    push("server.port", request.server_port.map(Described::from));
+    push("client.address", request.client_address.map(|ip| Described::Text(address(ip).into())));
+    let peer = request.peer.map(|peer| address(peer.ip().to_canonical()));
+    push("network.peer.address", peer.map(|peer| Described::Text(peer.into())));
+    push("network.peer.port", request.peer.map(|peer| peer.port().into()));
+    push("network.protocol.version", Some(request.protocol_version.into()));
+    push("user_agent.original", request.user_agent().map(Described::from));
+    push("http.request.body.size", request.content_length.map(Described::from));
+    push("http.response.status_code", record.status.map(|status| status.as_u16().into()));
+    push("http.response.body.size", record.status.map(|_| record.response_bytes.into()));
+    push("error.type", error_type(record).map(Described::Text));
+    push(ERROR_ID, record.error_id.map(|id| Described::Text(id.to_string().into())));
+    push("enduser.id", record.user.as_deref().map(Described::from));
+    push("cruddur.outcome", outcome(record.outcome).map(Described::from));
     for own in &record.attributes {
-        if !attributes.iter().any(|known| known.key == own.key) {
-            attributes.push(own.clone());
+        if !attributes.iter().any(|(known, _)| *known == own.key.as_str()) {
+            attributes.push((own.key.as_str(), (&own.value).into()));
         }
     }
     attributes
@@ -109,12 +154,21 @@ fn outcome(outcome: Outcome) -> Option<&'static str> {
     }
 }
 
-fn text(text: &str) -> Value {
-    Value::String(StringValue::from(text.to_owned()))
-}
-
-fn int(count: u64) -> Value {
-    Value::I64(i64::try_from(count).unwrap_or(i64::MAX))
+/// An address as text. `Display` goes to more trouble over each of IPv4's, in case that it has to be padded, than all
+/// other attributes take together.
+#[must_use]
+pub fn address(ip: IpAddr) -> String {
+    let IpAddr::V4(ip) = ip else { return ip.to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (place, octet) in ip.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push('.');
+        }
+        for unit in [100, 10, 1].into_iter().filter(|unit| octet >= *unit || *unit == 1) {
+            text.push(char::from(b'0' + octet / unit % 10));
+        }
+    }
+    text
 }
 
 /// What the `exception` event of a failed request says.
@@ -147,4 +201,18 @@ pub fn exception(record: &RequestRecord) -> Option<Exception> {
         }
         Some(Exception { class: first.class.into(), message: first.message.clone(), stacktrace })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_address_is_what_display_says(ip in any::<IpAddr>()) {
+            prop_assert_eq!(address(ip), ip.to_string());
+        }
+    }
 }

@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{StatusCode, response};
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry::{Context, KeyValue, Value};
-use opentelemetry_sdk::trace::SpanData;
+use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData};
+use uuid::Uuid;
 
 use super::fault::Fault;
 use super::identity::{Identity, Sampled};
@@ -34,6 +36,9 @@ struct Inner {
     excluded: bool,
     facts: Mutex<Facts>,
     amzn_sampled: OnceLock<bool>,
+    /// Whether somebody reports failures.
+    reporting: AtomicBool,
+    error_id: OnceLock<Uuid>,
     record: OnceLock<Arc<RequestRecord>>,
     audience: Mutex<Audience>,
 }
@@ -46,6 +51,9 @@ struct Facts {
     response_content_length: Option<u64>,
     fault: Option<Fault>,
     panic: Option<PanicReport>,
+    panic_beside: Option<PanicReport>,
+    /// Whether a log event asks for a report.
+    report: bool,
     user: Option<String>,
     attributes: Vec<KeyValue>,
     spans: Vec<SpanData>,
@@ -82,6 +90,8 @@ impl Exchange {
             excluded,
             facts: Mutex::default(),
             amzn_sampled: OnceLock::new(),
+            reporting: AtomicBool::new(false),
+            error_id: OnceLock::new(),
             record: OnceLock::new(),
             audience: Mutex::default(),
         }))
@@ -174,6 +184,27 @@ impl Exchange {
         self.audience().views.push(Box::new(view));
     }
 
+    /// Notes that somebody reports failures, so that those of this request get an id.
+    pub fn expect_reports(&self) {
+        self.0.reporting.store(true, Ordering::Relaxed);
+    }
+
+    /// The id of the report about this request's failure; `None` where nobody reports. To ask for it is to fail: the
+    /// request is reported under it, whatever comes after.
+    #[must_use]
+    pub fn error_id(&self) -> Option<Uuid> {
+        self.0.reporting.load(Ordering::Relaxed).then(|| *self.0.error_id.get_or_init(new_error_id))
+    }
+
+    /// For what happens when the exchange is over: an id for a report of its own, and the record. `None` before the
+    /// end, where nobody reports, and where the request has been reported, which is done once.
+    #[must_use]
+    pub fn late_report(&self) -> Option<(Uuid, Arc<RequestRecord>)> {
+        let record = self.0.record.get()?;
+        let (id, reporting) = (new_error_id(), self.0.reporting.load(Ordering::Relaxed));
+        (reporting && self.0.error_id.set(id).is_ok()).then(|| (id, Arc::clone(record)))
+    }
+
     /// Notes why the request fails; what is noted first stands.
     pub fn failed(&self, fault: Fault) {
         self.facts().fault.get_or_insert(fault);
@@ -181,6 +212,14 @@ impl Exchange {
 
     pub(super) fn panicked(&self, report: PanicReport) {
         self.facts().panic.get_or_insert(report);
+    }
+
+    /// Notes a panic in what goes on beside the handler; one that comes too late is not in the record.
+    pub(super) fn panicked_beside(&self, report: &PanicReport) {
+        let mut facts = self.facts();
+        if !self.is_over() {
+            facts.panic_beside.get_or_insert_with(|| report.clone());
+        }
     }
 
     /// Notes the response's head, after every view may have signed it.
@@ -226,7 +265,12 @@ impl Exchange {
             facts.events.push(Arc::clone(event));
         } else {
             facts.dropped_events += 1;
+            // What the report will be about is kept, at the cost of another one.
+            if let (true, false, Some(last)) = (event.report, facts.report, facts.events.last_mut()) {
+                *last = Arc::clone(event);
+            }
         }
+        facts.report |= event.report;
     }
 
     /// Ends the exchange, unless it has ended before: draws the record and tells the views.
@@ -237,7 +281,9 @@ impl Exchange {
                 return;
             }
             let duration = self.0.clock.elapsed();
-            let record = facts.draw(&self.0.opening, duration, ending, response_bytes);
+            let mut record = facts.draw(&self.0.opening, duration, ending, response_bytes);
+            record.error_id =
+                if record.is_reported() { self.error_id() } else { self.0.error_id.get().copied() };
             // Set under the lock, so that a span is either in the record or a straggler.
             if self.0.record.set(Arc::new(record)).is_err() {
                 return;
@@ -318,6 +364,8 @@ impl Facts {
             outcome,
             fault: facts.fault,
             panic: facts.panic,
+            panic_beside: facts.panic_beside,
+            error_id: None,
             user: facts.user,
             attributes: facts.attributes,
             spans: facts.spans,
@@ -326,6 +374,12 @@ impl Facts {
             dropped_events: facts.dropped_events,
         }
     }
+}
+
+/// A random UUID, without the system call that the crate's own takes.
+#[must_use]
+pub fn new_error_id() -> Uuid {
+    uuid::Builder::from_random_bytes(RandomIdGenerator::default().new_trace_id().to_bytes()).into_uuid()
 }
 
 /// Calls every view; one that panics is no reason for the others not to be told, nor for the request to fail.

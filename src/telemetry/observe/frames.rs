@@ -1,5 +1,8 @@
 //! Stacks, made readable: symbols are looked up where nobody waits for them.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use backtrace::{Backtrace, BacktraceFrame};
 
 /// The most frames that a stack is shown with.
@@ -18,10 +21,35 @@ pub struct Frame {
     pub in_app: bool,
 }
 
+/// Stacks by the addresses of their calls.
+type Known = HashMap<Vec<usize>, Arc<[Frame]>>;
+
+/// How many stacks are remembered: a service fails in few places, but it may fail there very often.
+const REMEMBERED: usize = 256;
+
 /// The frames of a stack, innermost first, without those that captured it. Takes milliseconds, and the first time
-/// in a process 0.1 s, because symbol tables are read: for workers, not for requests.
+/// in a process 0.1 s, because symbol tables are read: for workers, not for requests. A stack that is known takes a
+/// microsecond.
 #[must_use]
-pub fn resolve(captured: &Backtrace) -> Vec<Frame> {
+pub fn resolve(captured: &Backtrace) -> Arc<[Frame]> {
+    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+    let addresses: Vec<usize> = captured.frames().iter().map(|frame| frame.ip().addr()).collect();
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(frames) = known().as_ref().and_then(|known| known.get(&addresses)) {
+        return Arc::clone(frames);
+    }
+    // Not under the lock: those who know their stack need not wait for those who do not.
+    let frames: Arc<[Frame]> = look_up(captured).into();
+    let mut known = known();
+    let known = known.get_or_insert_default();
+    if known.len() >= REMEMBERED {
+        known.clear();
+    }
+    known.insert(addresses, Arc::clone(&frames));
+    frames
+}
+
+fn look_up(captured: &Backtrace) -> Vec<Frame> {
     let mut resolved = captured.clone();
     resolved.resolve();
     resolved.frames().iter().flat_map(of_frame).skip_while(is_noticing).take(MOST).collect()

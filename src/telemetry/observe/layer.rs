@@ -134,7 +134,7 @@ impl Observer {
         let (clock, started) = (Instant::now(), SystemTime::now());
         let facts = self.facts(request);
         let mut identity = Identity::extract(request.headers(), &self.settings.propagators, &self.ids);
-        identity.sampled = self.sampled(&identity, &facts);
+        identity.sampled = self.sampled(&identity);
         let excluded = self.settings.exclude_paths.iter().any(|path| path == request.uri().path());
         Exchange::open(Opening { identity, request: facts, started }, clock, excluded)
     }
@@ -149,14 +149,13 @@ impl Observer {
         context.with_value(exchange.clone()).with_remote_span_context(identity.span_context())
     }
 
-    fn sampled(&self, identity: &Identity, facts: &RequestFacts) -> bool {
+    fn sampled(&self, identity: &Identity) -> bool {
         let parent =
             identity.remote_parent().map(|parent| TraceContext::new().with_remote_span_context(parent));
-        let name = conventions::server_span_name(facts);
-        // The samplers that can be configured look at ids and parents alone, so no attributes are made for them.
+        // The samplers that can be configured look at ids and parents alone, so nothing else is made for them.
         let sampler = &self.settings.sampler;
         let result =
-            sampler.should_sample(parent.as_ref(), identity.trace_id, &name, &SpanKind::Server, &[], &[]);
+            sampler.should_sample(parent.as_ref(), identity.trace_id, "", &SpanKind::Server, &[], &[]);
         result.decision == SamplingDecision::RecordAndSample
     }
 

@@ -3,20 +3,46 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
+use http::StatusCode;
+use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry::{Array, KeyValue, Value};
 use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
 use tracing::Level;
 
-use super::identity::AmznTraceId;
-use super::log::LogEvent;
+use super::conventions::ERROR_ID;
+use super::log::{EventId, LogEvent};
 use super::record::{RequestRecord, Verdict};
 
 /// ISO 8601 in UTC with microseconds: `2026-11-20T23:56:35.179053Z`.
 #[must_use]
 pub fn timestamp(time: SystemTime) -> String {
-    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Micros, true)
+    let time = DateTime::<Utc>::from(time);
+    let mut text = String::with_capacity(27);
+    // Years of four digits, as all are that a clock shows.
+    digits(&mut text, time.year().unsigned_abs().into(), 4);
+    for (mark, part) in [
+        ('-', time.month()),
+        ('-', time.day()),
+        ('T', time.hour()),
+        (':', time.minute()),
+        (':', time.second()),
+    ] {
+        text.push(mark);
+        digits(&mut text, part.into(), 2);
+    }
+    text.push('.');
+    digits(&mut text, (time.nanosecond() / 1_000).into(), 6);
+    text.push('Z');
+    text
+}
+
+/// A number with zeros in front, `width` digits in all.
+pub(super) fn digits(text: &mut String, number: u64, width: u32) {
+    for place in (0..width).rev() {
+        let digit = number / 10_u64.pow(place) % 10;
+        text.push(char::from(b'0' + u8::try_from(digit).unwrap_or_default()));
+    }
 }
 
 /// How grave a finished request is: the server's faults are errors, the client's warnings.
@@ -29,17 +55,43 @@ pub fn level(record: &RequestRecord) -> Level {
     }
 }
 
-/// The access line of a request, without a line break.
+/// The access line of a request, without a line break. Only access lines have a `status`.
 #[must_use]
 pub fn access_line(record: &RequestRecord) -> String {
     let (identity, request) = (record.identity(), record.request());
-    let route = request.route.as_deref();
+    let (method, route) = (request.method_label(), request.route.as_deref());
     let status = record.status.map(|status| status.as_u16());
-    let shown = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
-    let error = super::conventions::exception(record);
+    let mut line = Line::begin(record.ended(), level(record));
+    line.key("message");
+    line.0.push('"');
+    for (blank, part) in [("", method), (" ", route.unwrap_or("-")), (" ", status_text(record))] {
+        line.0.push_str(blank);
+        line.escape(part);
+    }
+    line.0.push('"');
+    line.ids(record.event_id, Some((identity.trace_id, identity.span_id)));
+    line.text("method", method);
+    line.optional("route", route);
+    line.text("path", &request.path);
+    line.key("status");
+    line.write(status);
+    line.key("duration_ms");
+    line.write(record.duration.as_secs_f64() * 1e3);
+    line.key("bytes");
+    line.write(record.response_bytes);
+    let client = request.client_address.map(|client| client.to_string());
+    line.optional("client", client.as_deref());
+    line.text("outcome", record.outcome.as_str());
+    line.fields(&access_fields(record));
+    line.end()
+}
+
+/// What the application added to a request, and how it failed.
+fn access_fields(record: &RequestRecord) -> Vec<KeyValue> {
     let mut fields = Vec::new();
     fields.extend(record.user.clone().map(|user| KeyValue::new("enduser.id", user)));
-    if let Some(error) = error {
+    fields.extend(record.error_id.map(|id| KeyValue::new(ERROR_ID, id.to_string())));
+    if let Some(error) = super::conventions::exception(record) {
         fields.push(KeyValue::new("error.type", error.class.into_owned()));
         fields.push(KeyValue::new("error.message", error.message));
     }
@@ -49,92 +101,143 @@ pub fn access_line(record: &RequestRecord) -> String {
             fields.push(own.clone());
         }
     }
-    render(&Line {
-        time: timestamp(record.ended()),
-        level: level(record).as_str(),
-        message: &format!("{} {} {shown}", request.method_label(), route.unwrap_or("-")),
-        event_id: record.event_id.to_string(),
-        trace_id: Some(identity.trace_id.to_string()),
-        xray_trace_id: Some(AmznTraceId(identity.trace_id).to_string()),
-        span_id: Some(identity.span_id.to_string()),
-        access: Some(Access {
-            method: request.method_label(),
-            route,
-            path: &request.path,
-            status,
-            duration_ms: record.duration.as_secs_f64() * 1e3,
-            bytes: record.response_bytes,
-            client: request.client_address.map(|client| client.to_string()),
-            outcome: record.outcome.as_str(),
-        }),
-        fields: Fields(&fields),
-    })
+    fields
+}
+
+fn status_text(record: &RequestRecord) -> &str {
+    record.status.as_ref().map_or("-", StatusCode::as_str)
 }
 
 /// A log event as a line, without a line break.
 #[must_use]
 pub fn event_line(event: &LogEvent) -> String {
-    render(&Line {
-        time: timestamp(event.time),
-        level: event.level.as_str(),
-        message: &event.message,
-        event_id: event.event_id.to_string(),
-        trace_id: event.span.map(|(trace_id, _)| trace_id.to_string()),
-        xray_trace_id: event.span.map(|(trace_id, _)| AmznTraceId(trace_id).to_string()),
-        span_id: event.span.map(|(_, span_id)| span_id.to_string()),
-        access: None,
-        fields: Fields(&event.fields),
-    })
+    let mut line = Line::begin(event.time, event.level);
+    line.text("message", &event.message);
+    line.ids(event.event_id, event.span);
+    line.fields(&event.fields);
+    line.end()
 }
 
-/// The one form of a line. Only access lines have a `status`.
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    level: &'static str,
-    message: &'a str,
-    event_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    xray_trace_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    span_id: Option<String>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    access: Option<Access<'a>>,
-    #[serde(skip_serializing_if = "Fields::is_empty")]
-    fields: Fields<'a>,
-}
+/// A line in the making: a flat object whose keys need no escaping. It is put together by hand, because two lines a
+/// request are what a derived serializer is too slow for.
+struct Line(String);
 
-#[derive(Serialize)]
-struct Access<'a> {
-    method: &'a str,
-    route: Option<&'a str>,
-    path: &'a str,
-    status: Option<u16>,
-    duration_ms: f64,
-    bytes: u64,
-    client: Option<String>,
-    outcome: &'static str,
-}
-
-/// Attributes as an object, each value in its own type.
-struct Fields<'a>(&'a [KeyValue]);
-
-impl Fields<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
+impl Line {
+    fn begin(time: SystemTime, level: Level) -> Self {
+        let mut line = Self(String::with_capacity(512));
+        line.0.push_str("{\"time\":\"");
+        line.0.push_str(&timestamp(time));
+        line.0.push_str("\",\"level\":\"");
+        line.0.push_str(level.as_str());
+        line.0.push('"');
+        line
     }
-}
 
-impl Serialize for Fields<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for field in self.0 {
-            map.serialize_entry(field.key.as_str(), &json(&field.value))?;
+    fn end(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+
+    fn key(&mut self, key: &str) {
+        self.0.push_str(",\"");
+        self.0.push_str(key);
+        self.0.push_str("\":");
+    }
+
+    fn text(&mut self, key: &str, text: &str) {
+        self.key(key);
+        self.string(text);
+    }
+
+    fn optional(&mut self, key: &str, text: Option<&str>) {
+        self.key(key);
+        match text {
+            Some(text) => self.string(text),
+            None => self.0.push_str("null"),
         }
-        map.end()
     }
+
+    fn ids(&mut self, event_id: EventId, span: Option<(TraceId, SpanId)>) {
+        self.key("event_id");
+        self.0.push('"');
+        event_id.write(&mut self.0);
+        self.0.push('"');
+        let Some((trace_id, span_id)) = span else { return };
+        let (trace_id, span_id) = (hex(trace_id.to_bytes()), hex(span_id.to_bytes()));
+        let (epoch, rest) = trace_id.split_at_checked(8).unwrap_or_default();
+        for (key, parts) in [
+            ("trace_id", [trace_id.as_str(), "", "", "", ""]),
+            ("xray_trace_id", ["1", "-", epoch, "-", rest]),
+            ("span_id", [span_id.as_str(), "", "", "", ""]),
+        ] {
+            self.key(key);
+            self.0.push('"');
+            self.0.extend(parts);
+            self.0.push('"');
+        }
+    }
+
+    /// Attributes as an object, each value in its own type; none where there are none.
+    fn fields(&mut self, fields: &[KeyValue]) {
+        if fields.is_empty() {
+            return;
+        }
+        self.key("fields");
+        for (at, field) in fields.iter().enumerate() {
+            self.0.push(if at == 0 { '{' } else { ',' });
+            self.string(field.key.as_str());
+            self.0.push(':');
+            match &field.value {
+                Value::String(text) => self.string(text.as_str()),
+                other => self.0.push_str(&ruly(json(other).to_string())),
+            }
+        }
+        self.0.push('}');
+    }
+
+    /// A number, or null.
+    fn write(&mut self, value: impl Serialize) {
+        // Neither a number nor null can fail to be written.
+        self.0.push_str(&serde_json::to_string(&value).unwrap_or_default());
+    }
+
+    fn string(&mut self, text: &str) {
+        self.0.push('"');
+        self.escape(text);
+        self.0.push('"');
+    }
+
+    /// Text within quotes, on one line.
+    fn escape(&mut self, text: &str) {
+        let plain = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+        if text.bytes().all(plain) {
+            return self.0.push_str(text);
+        }
+        for c in text.chars() {
+            match c {
+                '"' => self.0.push_str("\\\""),
+                '\\' => self.0.push_str("\\\\"),
+                '\n' => self.0.push_str("\\n"),
+                '\r' => self.0.push_str("\\r"),
+                '\t' => self.0.push_str("\\t"),
+                c if is_unruly(c) => push_escaped(&mut self.0, c),
+                c => self.0.push(c),
+            }
+        }
+    }
+}
+
+/// `\uXXXX`; all that is unruly is in the plane that this can say.
+fn push_escaped(text: &mut String, c: char) {
+    text.push_str(&format!("\\u{:04x}", u32::from(c)));
+}
+
+/// Lower-case hexadecimal digits.
+fn hex<const N: usize>(bytes: [u8; N]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digits = bytes.into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| DIGITS.get(usize::from(digit)).copied().unwrap_or_default()).collect()
 }
 
 /// An attribute's value in JSON, in its own type.
@@ -179,13 +282,6 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-fn render(line: &Line<'_>) -> String {
-    // Strings and numbers cannot fail to be written; a line that says so is better than none.
-    let json = serde_json::to_string(line)
-        .unwrap_or_else(|error| format!("{{\"message\":\"unreadable line: {error}\"}}"));
-    ruly(json)
-}
-
 /// JSON with its unruly characters as `\uXXXX`: they stand in strings only, and JSON itself has just those below
 /// U+0020 escaped.
 #[must_use]
@@ -195,7 +291,7 @@ pub fn ruly(json: String) -> String {
     }
     json.chars().fold(String::with_capacity(json.len() + 16), |mut escaped, c| {
         if is_unruly(c) {
-            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+            push_escaped(&mut escaped, c);
         } else {
             escaped.push(c);
         }
@@ -219,6 +315,7 @@ mod tests {
             span: None,
             in_tracing_span: false,
             on_console: true,
+            report: false,
         }
     }
 

@@ -11,6 +11,7 @@ use tracing::Level;
 use tracing::field::{Field, Visit};
 
 use super::exchange::Exchange;
+use super::panic::PanicReport;
 
 /// A `tracing` event, with the ids of the request it belongs to.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct LogEvent {
     pub in_tracing_span: bool,
     /// Whether `LOG_LEVEL` lets it onto the console; other views have levels of their own.
     pub on_console: bool,
+    /// Whether it asks to be reported, as errors do and as its field `report` says.
+    pub report: bool,
 }
 
 impl LogEvent {
@@ -49,6 +52,7 @@ impl LogEvent {
             span: None,
             in_tracing_span: false,
             on_console: true,
+            report: false,
         }
     }
 }
@@ -68,10 +72,21 @@ impl EventId {
     }
 }
 
+impl EventId {
+    /// Writes it at the end of `text`.
+    pub(super) fn write(self, text: &mut String) {
+        static BOOT: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
+        text.push_str(&BOOT);
+        text.push('-');
+        super::line::digits(text, self.0, 10);
+    }
+}
+
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        static BOOT: LazyLock<uuid::Uuid> = LazyLock::new(uuid::Uuid::new_v4);
-        write!(f, "{}-{:010}", BOOT.simple(), self.0)
+        let mut text = String::with_capacity(43);
+        self.write(&mut text);
+        f.write_str(&text)
     }
 }
 
@@ -79,12 +94,22 @@ impl fmt::Display for EventId {
 pub trait LogView: Send + Sync + 'static {
     /// An event was emitted; `exchange` is the request it belongs to. Must not block, panic or emit events.
     fn on_event(&self, event: &Arc<LogEvent>, exchange: Option<&Exchange>);
+
+    /// Something panicked that no request is answered for: a task, a thread. `exchange` is the request that it worked
+    /// for. Called from the panic hook, so it must not do more than take a note; and it must not panic.
+    fn on_panic(&self, panic: &PanicReport, exchange: Option<&Exchange>) {
+        let _ = (panic, exchange);
+    }
 }
+
+/// The field by which an event says whether it is to be reported.
+const REPORT: &str = "report";
 
 /// Gathers an event's fields; counts stay integers.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     pub(super) message: String,
+    pub(super) report: Option<bool>,
     pub(super) others: Vec<KeyValue>,
 }
 
@@ -111,7 +136,11 @@ impl Visit for Fields {
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push(field, value);
+        if field.name() == REPORT {
+            self.report = Some(value);
+        } else {
+            self.push(field, value);
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

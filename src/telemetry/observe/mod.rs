@@ -36,12 +36,12 @@ mod view;
 pub use self::body::ObserveBody;
 pub use self::collect::{EventLayer, Outside, RecordAll, SpanCollector};
 pub use self::enlist::{Enlist, EnlistLayer, Enlisting};
-pub use self::exchange::Exchange;
+pub use self::exchange::{Exchange, new_error_id};
 pub use self::fault::{Cause, Fault};
 pub use self::future::ObserveFuture;
 pub use self::identity::{
     AmznTraceHeader, AmznTraceId, BAGGAGE, EpochIds, Identity, NotAnId, Propagator, Sampled, TRACEPARENT,
-    TRACERESPONSE, TRACESTATE, X_AMZN_TRACE_ID, amzn_root, trace_parent,
+    TRACERESPONSE, TRACESTATE, X_AMZN_TRACE_ID, amzn_root, id_text, trace_parent,
 };
 pub use self::layer::{Observe, ObserveLayer, Peer, Settings};
 pub use self::log::{EventId, LogEvent, LogView};

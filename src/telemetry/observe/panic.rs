@@ -1,7 +1,7 @@
 //! Panics: where they happened is known to the hook alone, what they end is known to who catches them.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
@@ -13,7 +13,13 @@ use backtrace::Backtrace;
 use http::{Request, Response};
 use tower::{Layer, Service};
 
+use super::collect::EventLayer;
 use super::exchange::Exchange;
+
+#[cfg(panic = "abort")]
+compile_error!(
+    "a panic must unwind: it is answered with a 500 and reported, and neither can be done by who aborts"
+);
 
 /// A panic, as the hook saw it.
 #[derive(Clone)]
@@ -39,21 +45,42 @@ impl fmt::Debug for PanicReport {
 thread_local! {
     /// The last panic of this thread; the unwinding reaches the catcher on the same thread.
     static LAST: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
+    /// How many of our own catchers this thread is within.
+    static CATCHERS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Makes panics known to whoever catches them: installs a hook, once, in front of the one there is.
+/// Makes panics known to whoever catches them, and those that none of ours will catch to the log views: installs a
+/// hook, once, in front of the one there is.
 pub fn install_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
+            let report = report(info);
+            if CATCHERS.get() == 0 {
+                stray(&report);
+            }
             LAST.with(|last| {
                 if let Ok(mut last) = last.try_borrow_mut() {
-                    *last = Some(report(info));
+                    *last = Some(report);
                 }
             });
             previous(info);
         }));
+    });
+}
+
+/// A panic that no request is answered for, though it may work for one. It leads where `tracing` does, but is no event
+/// of it: the panic may have happened within the subscriber, which may hold a lock.
+fn stray(report: &PanicReport) {
+    let exchange = Exchange::current();
+    if let Some(exchange) = &exchange {
+        exchange.panicked_beside(report);
+    }
+    tracing::dispatcher::get_default(|dispatch| {
+        if let Some(layer) = dispatch.downcast_ref::<EventLayer>() {
+            layer.panicked(report, exchange.as_ref());
+        }
     });
 }
 
@@ -84,8 +111,11 @@ pub(super) fn last_report() -> PanicReport {
 
 /// Runs `f`; a panic in it becomes what is known of the panic.
 pub(super) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, PanicReport> {
+    CATCHERS.set(CATCHERS.get() + 1);
     // Whoever calls this drops what panicked right after, so that nothing broken is looked at again.
-    panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+    let caught = panic::catch_unwind(AssertUnwindSafe(f));
+    CATCHERS.set(CATCHERS.get() - 1);
+    caught.map_err(|payload| {
         let report = last_report();
         // A payload may panic when it is dropped; what that panic carries is leaked, the lesser harm.
         if let Err(worse) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {

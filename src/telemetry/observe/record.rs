@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use opentelemetry::{Array, KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
+use uuid::Uuid;
 
 use super::fault::Fault;
 use super::identity::Identity;
@@ -35,6 +36,10 @@ pub struct RequestRecord {
     pub fault: Option<Fault>,
     /// The panic that ended it.
     pub panic: Option<PanicReport>,
+    /// A panic in what goes on beside the handler; the answer may be fine all the same.
+    pub panic_beside: Option<PanicReport>,
+    /// The id of the report about it, where it is one that is reported and somebody reports.
+    pub error_id: Option<Uuid>,
     /// For whom the request was made (`enduser.id`).
     pub user: Option<String>,
     /// What the application added to the server span.
@@ -245,6 +250,14 @@ impl RequestRecord {
         own + events.sum::<usize>() + spans.sum::<usize>() + causes.sum::<usize>()
     }
 
+    /// Whether it is one that is reported: the server was at fault, something beside it panicked, or a log event
+    /// asks for it.
+    #[must_use]
+    pub fn is_reported(&self) -> bool {
+        let asked = || self.events.iter().any(|event| event.report);
+        self.verdict() == Verdict::ServerFault || self.panic_beside.is_some() || asked()
+    }
+
     /// What to think of it.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -289,6 +302,8 @@ impl RequestRecord {
             outcome: Outcome::Completed,
             fault: None,
             panic: None,
+            panic_beside: None,
+            error_id: None,
             user: None,
             attributes: Vec::new(),
             spans: Vec::new(),

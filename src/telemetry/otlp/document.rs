@@ -1,23 +1,34 @@
-//! Records as OTLP spans: pure functions from a record to the protocol's messages.
+//! Records as OTLP spans: pure functions from records to the bytes of an export request.
+//!
+//! The bytes are written straight from the records. The protocol's message types would be built from copies of every
+//! text, encoded and thrown away again, for more instructions than the whole request takes (`benches/`); the tests
+//! read with those types what is written here. The numbers are those of `opentelemetry/proto/trace/v1/trace.proto`
+//! and its kin.
 
-use std::sync::Arc;
+mod protobuf;
+
+use std::sync::{Arc, LazyLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use opentelemetry::trace::{Event, Link, SpanKind, Status};
-use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{self as common, any_value};
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{self as trace, ResourceSpans, ScopeSpans, span, status};
+use opentelemetry::trace::{Event, Link, SpanId, SpanKind, Status, TraceState};
+use opentelemetry::{Array, InstrumentationScope, KeyValue, Value};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, span, status};
 use opentelemetry_sdk::trace::SpanData;
+use prost::Message as _;
 
+use self::protobuf::Message;
 use crate::config::SpanLimits;
-use crate::telemetry::observe::{Fault, LogEvent, RequestRecord, conventions, frames};
+use crate::telemetry::delivery::Rank;
+use crate::telemetry::observe::conventions::Described;
+use crate::telemetry::observe::{Fault, LogEvent, RequestRecord, Verdict, conventions, frames};
 
 /// `Span.flags`: whether the parent is remote is known.
 const HAS_IS_REMOTE: u32 = 0x100;
 /// `Span.flags`: the parent is in another process.
 const IS_REMOTE: u32 = 0x200;
+
+/// About how many bytes a request with one span inside takes.
+const USUAL_LEN: usize = 1024;
 
 /// What OTLP is given.
 #[derive(Debug)]
@@ -26,32 +37,77 @@ pub(super) enum Item {
     Request(Arc<RequestRecord>),
     /// A span that outlived its request, or that belongs to none.
     Straggler(Box<SpanData>),
+    /// What was written to disk of either, perhaps by another process: its resource is the other's.
+    Stored(ResourceSpans),
 }
 
-/// One export request for all of `items`.
-pub(super) fn export_request(
-    items: &[Item],
-    resource: &Resource,
-    limits: &SpanLimits,
-) -> ExportTraceServiceRequest {
-    let mut scopes = Scopes(Vec::new());
+/// One `ExportTraceServiceRequest` for all of `items`; `resource` is an encoded `Resource`.
+pub(super) fn export_request(items: &[Item], resource: &[u8], limits: &SpanLimits) -> Vec<u8> {
+    let (mut scopes, mut stored) = (Scopes(Vec::new()), Vec::new());
     for item in items {
         match item {
-            Item::Request(record) => {
-                scopes.push(&server_scope(), server_span(record, limits));
-                for span in record.spans.iter().filter(|span| span.span_context.is_sampled()) {
-                    scopes.push(&span.instrumentation_scope, inner_span(span, limits));
-                }
-            }
-            Item::Straggler(span) => scopes.push(&span.instrumentation_scope, inner_span(span, limits)),
+            Item::Request(record) => scopes.push_record(record, limits),
+            Item::Straggler(span) => scopes.push_span(span, limits),
+            Item::Stored(spans) => merge(&mut stored, spans),
         }
     }
-    let resource_spans = ResourceSpans {
-        resource: Some(resource.clone()),
-        scope_spans: scopes.0.into_iter().map(|(_, spans)| spans).collect(),
-        schema_url: conventions::SCHEMA_URL.to_owned(),
+    let mut request = Message::with_capacity(items.len() * USUAL_LEN);
+    if !scopes.0.is_empty() {
+        request.message(1, |spans| scopes.write(spans, resource));
+    }
+    for spans in stored {
+        request.chosen_bytes(1, &spans.encode_to_vec());
+    }
+    request.into_bytes()
+}
+
+/// Adds spans to those of the same process and the same instrumentation.
+fn merge(all: &mut Vec<ResourceSpans>, more: &ResourceSpans) {
+    let same = |one: &&mut ResourceSpans| one.resource == more.resource && one.schema_url == more.schema_url;
+    let Some(known) = all.iter_mut().find(same) else { return all.push(more.clone()) };
+    for scope in &more.scope_spans {
+        let known_scope = known
+            .scope_spans
+            .iter_mut()
+            .find(|one| one.scope == scope.scope && one.schema_url == scope.schema_url);
+        match known_scope {
+            Some(known) => known.spans.extend_from_slice(&scope.spans),
+            None => known.scope_spans.push(scope.clone()),
+        }
+    }
+}
+
+/// An item as it is written to disk: the `ResourceSpans` that it will be of an export request.
+pub(super) fn encode(item: &Item, resource: &[u8], limits: &SpanLimits, into: &mut Vec<u8>) {
+    let mut scopes = Scopes(Vec::new());
+    match item {
+        Item::Request(record) => scopes.push_record(record, limits),
+        Item::Straggler(span) => scopes.push_span(span, limits),
+        Item::Stored(spans) => return into.extend_from_slice(&spans.encode_to_vec()),
+    }
+    let mut spans = Message::default();
+    scopes.write(&mut spans, resource);
+    into.extend_from_slice(&spans.into_bytes());
+}
+
+/// What [`encode`] has written.
+pub(super) fn decode(bytes: &[u8]) -> Option<Item> {
+    ResourceSpans::decode(bytes).ok().map(Item::Stored)
+}
+
+/// What an item is worth when there is not room for all: a request that succeeded says least.
+pub(super) fn rank(item: &Item) -> Rank {
+    let is_fine = match item {
+        Item::Request(record) => record.verdict() == Verdict::Fine,
+        Item::Straggler(span) => !matches!(span.status, Status::Error { .. }),
+        Item::Stored(_) => false,
     };
-    ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
+    if is_fine { Rank::Routine } else { Rank::Notable }
+}
+
+/// How many spans were written.
+pub(super) fn stored_spans(stored: &ResourceSpans) -> u64 {
+    stored.scope_spans.iter().map(|scope| scope.spans.len() as u64).sum()
 }
 
 /// How many of a record's spans OTLP wants: the server span and the sampled ones inside.
@@ -60,107 +116,138 @@ pub(super) fn sampled_spans(record: &RequestRecord) -> u64 {
 }
 
 /// The instrumentation that the server spans come from.
-fn server_scope() -> InstrumentationScope {
+static SERVER: LazyLock<InstrumentationScope> = LazyLock::new(|| {
     InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
-}
+});
 
-/// Spans by the instrumentation they come from. There are few, so they are looked for one by one.
-struct Scopes(Vec<(InstrumentationScope, ScopeSpans)>);
+/// A `ScopeSpans` for each instrumentation that spans come from. There are few, so they are looked for one by one.
+struct Scopes(Vec<(InstrumentationScope, Message)>);
 
 impl Scopes {
-    fn push(&mut self, scope: &InstrumentationScope, span: trace::Span) {
-        if let Some((_, spans)) = self.0.iter_mut().find(|(known, _)| known == scope) {
-            return spans.spans.push(span);
+    fn push_record(&mut self, record: &RequestRecord, limits: &SpanLimits) {
+        self.push(&SERVER, |span| server_span(span, record, limits));
+        for data in record.spans.iter().filter(|span| span.span_context.is_sampled()) {
+            self.push_span(data, limits);
         }
-        let described = common::InstrumentationScope {
-            name: scope.name().to_owned(),
-            version: scope.version().unwrap_or_default().to_owned(),
-            attributes: scope.attributes().map(|attribute| key_value(attribute, None)).collect(),
-            dropped_attributes_count: 0,
-        };
-        let schema_url = scope.schema_url().unwrap_or_default().to_owned();
-        let spans = ScopeSpans { scope: Some(described), spans: vec![span], schema_url };
+    }
+
+    fn push_span(&mut self, data: &SpanData, limits: &SpanLimits) {
+        self.push(&data.instrumentation_scope, |span| inner_span(span, data, limits));
+    }
+
+    /// Writes all of it as `ResourceSpans`.
+    fn write(self, spans: &mut Message, resource: &[u8]) {
+        spans.chosen_bytes(1, resource);
+        for (_, scope_spans) in self.0 {
+            spans.chosen_bytes(2, &scope_spans.into_bytes());
+        }
+        spans.bytes(3, conventions::SCHEMA_URL);
+    }
+
+    fn push(&mut self, scope: &InstrumentationScope, write: impl FnOnce(&mut Message)) {
+        if let Some((_, spans)) = self.0.iter_mut().find(|(known, _)| known == scope) {
+            return spans.message(2, write);
+        }
+        let mut spans = Message::default();
+        spans.message(1, |described| {
+            described.bytes(1, scope.name());
+            described.bytes(2, scope.version().unwrap_or_default());
+            for attribute in scope.attributes() {
+                key_value(described, 3, attribute.key.as_str(), &Described::from(&attribute.value), None);
+            }
+        });
+        spans.bytes(3, scope.schema_url().unwrap_or_default());
+        spans.message(2, write);
         self.0.push((scope.clone(), spans));
     }
 }
 
 /// The request as a whole. Its events are those that no `tracing` span inside has among its own.
-fn server_span(record: &RequestRecord, limits: &SpanLimits) -> trace::Span {
+fn server_span(span: &mut Message, record: &RequestRecord, limits: &SpanLimits) {
     let identity = record.identity();
-    let (attributes, dropped_attributes_count) = attributes(&conventions::server_attributes(record), limits);
-    let exception =
-        conventions::exception(record).map(|exception| exception_event(record, exception, limits));
-    // Why a request failed goes before what it had to say until then.
-    let (exception, dropped_exceptions) = bounded(exception.into_iter(), limits.events);
-    let logged = record.events.iter().filter(|event| !event.in_tracing_span);
-    let room = limits.events - exception.len();
-    let (mut events, dropped_events) = bounded(logged.map(|event| log_event(event, limits)), room);
-    events.extend(exception);
-    trace::Span {
-        trace_id: identity.trace_id.to_bytes().to_vec(),
-        span_id: identity.span_id.to_bytes().to_vec(),
-        trace_state: identity.trace_state.header(),
-        parent_span_id: identity.parent.map(|parent| parent.to_bytes().to_vec()).unwrap_or_default(),
-        flags: flags(identity.sampled, identity.parent.is_some()),
-        name: conventions::server_span_name(record.request()).into_owned(),
-        kind: span::SpanKind::Server.into(),
-        start_time_unix_nano: nanos(record.started()),
-        end_time_unix_nano: nanos(record.ended()),
-        attributes,
-        dropped_attributes_count,
-        events,
-        dropped_events_count: dropped_events + dropped_exceptions + record.dropped_events,
-        links: Vec::new(),
-        dropped_links_count: 0,
-        status: Some(status(&conventions::server_span_status(record))),
+    span.bytes(1, identity.trace_id.to_bytes());
+    span.bytes(2, identity.span_id.to_bytes());
+    trace_state(span, &identity.trace_state);
+    if let Some(parent) = identity.parent {
+        span.bytes(4, parent.to_bytes());
     }
+    span.bytes(5, conventions::server_span_name(record.request()).as_bytes());
+    span.chosen_uint(6, span::SpanKind::Server as u64);
+    span.fixed64(7, nanos(record.started()));
+    span.fixed64(8, nanos(record.ended()));
+    let described = conventions::server_attributes(record);
+    let (kept, dropped) = bounded(&described, limits.attributes);
+    for (key, value) in kept {
+        key_value(span, 9, key, value, limits.attribute_value_length);
+    }
+    span.uint(10, dropped);
+    let dropped_events = server_events(span, record, limits);
+    span.uint(12, dropped_events);
+    status(span, &conventions::server_span_status(record));
+    span.fixed32(16, flags(identity.sampled, identity.parent.is_some()));
+}
+
+/// Log events, and why the request failed, which goes before what it had to say until then. Returns how many found no
+/// room.
+fn server_events(span: &mut Message, record: &RequestRecord, limits: &SpanLimits) -> u32 {
+    let exception = conventions::exception(record);
+    let dropped_exceptions = u32::from(exception.is_some() && limits.events == 0);
+    let exception = exception.filter(|_| limits.events > 0);
+    let room = limits.events - usize::from(exception.is_some());
+    let logged: Vec<_> = record.events.iter().filter(|event| !event.in_tracing_span).collect();
+    let (kept, dropped) = bounded(&logged, room);
+    for event in kept {
+        log_event(span, event, limits);
+    }
+    if let Some(exception) = exception {
+        exception_event(span, record, exception, limits);
+    }
+    dropped + dropped_exceptions + record.dropped_events
 }
 
 /// A span that the application opened.
-fn inner_span(data: &SpanData, limits: &SpanLimits) -> trace::Span {
+fn inner_span(span: &mut Message, data: &SpanData, limits: &SpanLimits) {
     let (context, parent) = (&data.span_context, data.parent_span_id);
-    let (attributes, dropped_attributes) = attributes(&data.attributes, limits);
-    let (events, dropped_events) =
-        bounded(data.events.iter().map(|event| span_event(event, limits)), limits.events);
-    let (links, dropped_links) = bounded(data.links.iter().map(|link| span_link(link, limits)), limits.links);
-    let has_parent = parent != opentelemetry::trace::SpanId::INVALID;
-    trace::Span {
-        trace_id: context.trace_id().to_bytes().to_vec(),
-        span_id: context.span_id().to_bytes().to_vec(),
-        trace_state: context.trace_state().header(),
-        parent_span_id: if has_parent { parent.to_bytes().to_vec() } else { Vec::new() },
-        flags: flags(context.is_sampled(), data.parent_span_is_remote),
-        name: data.name.to_string(),
-        kind: kind(&data.span_kind).into(),
-        start_time_unix_nano: nanos(data.start_time),
-        end_time_unix_nano: nanos(data.end_time),
-        attributes,
-        dropped_attributes_count: dropped_attributes + data.dropped_attributes_count,
-        events,
-        dropped_events_count: dropped_events + data.events.dropped_count,
-        links,
-        dropped_links_count: dropped_links + data.links.dropped_count,
-        status: Some(status(&data.status)),
+    span.bytes(1, context.trace_id().to_bytes());
+    span.bytes(2, context.span_id().to_bytes());
+    trace_state(span, context.trace_state());
+    if parent != SpanId::INVALID {
+        span.bytes(4, parent.to_bytes());
     }
+    span.bytes(5, data.name.as_bytes());
+    span.chosen_uint(6, kind(&data.span_kind) as u64);
+    span.fixed64(7, nanos(data.start_time));
+    span.fixed64(8, nanos(data.end_time));
+    let dropped = attributes(span, 9, &data.attributes, limits.attributes, limits);
+    span.uint(10, dropped + data.dropped_attributes_count);
+    let (kept, dropped) = bounded(&data.events, limits.events);
+    kept.iter().for_each(|event| span_event(span, event, limits));
+    span.uint(12, dropped + data.events.dropped_count);
+    let (kept, dropped) = bounded(&data.links, limits.links);
+    kept.iter().for_each(|link| span_link(span, link, limits));
+    span.uint(14, dropped + data.links.dropped_count);
+    status(span, &data.status);
+    span.fixed32(16, flags(context.is_sampled(), data.parent_span_is_remote));
 }
 
-fn log_event(event: &LogEvent, limits: &SpanLimits) -> span::Event {
+fn log_event(span: &mut Message, event: &LogEvent, limits: &SpanLimits) {
     let mut own = vec![KeyValue::new("level", event.level.as_str()), KeyValue::new("target", event.target)];
     own.extend_from_slice(&event.fields);
-    make_event(event.time, event.message.clone(), &own, 0, limits)
+    make_event(span, event.time, &event.message, &own, 0, limits);
 }
 
 fn exception_event(
+    span: &mut Message,
     record: &RequestRecord,
     exception: conventions::Exception,
     limits: &SpanLimits,
-) -> span::Event {
+) {
     let own = [
         KeyValue::new("exception.type", exception.class.into_owned()),
         KeyValue::new("exception.message", exception.message),
         KeyValue::new("exception.stacktrace", exception.stacktrace + &stack(record)),
     ];
-    make_event(record.ended(), "exception".to_owned(), &own, 0, limits)
+    make_event(span, record.ended(), "exception", &own, 0, limits);
 }
 
 /// Where it happened, innermost call first; looked up here, where no request waits for it.
@@ -175,71 +262,106 @@ fn stack(record: &RequestRecord) -> String {
     })
 }
 
-fn span_event(event: &Event, limits: &SpanLimits) -> span::Event {
+fn span_event(span: &mut Message, event: &Event, limits: &SpanLimits) {
     let dropped = event.dropped_attributes_count;
-    make_event(event.timestamp, event.name.to_string(), &event.attributes, dropped, limits)
+    make_event(span, event.timestamp, &event.name, &event.attributes, dropped, limits);
 }
 
 fn make_event(
+    span: &mut Message,
     time: SystemTime,
-    name: String,
+    name: &str,
     own: &[KeyValue],
     dropped_before: u32,
     limits: &SpanLimits,
-) -> span::Event {
-    let length = limits.attribute_value_length;
-    let (attributes, dropped) =
-        bounded(own.iter().map(|attribute| key_value(attribute, length)), limits.event_attributes);
-    let dropped_attributes_count = dropped + dropped_before;
-    span::Event { time_unix_nano: nanos(time), name, attributes, dropped_attributes_count }
+) {
+    span.message(11, |event| {
+        event.fixed64(1, nanos(time));
+        event.bytes(2, name);
+        let dropped = attributes(event, 3, own, limits.event_attributes, limits);
+        event.uint(4, dropped + dropped_before);
+    });
 }
 
-fn span_link(link: &Link, limits: &SpanLimits) -> span::Link {
-    let (context, length) = (&link.span_context, limits.attribute_value_length);
-    let (attributes, dropped) =
-        bounded(link.attributes.iter().map(|attribute| key_value(attribute, length)), limits.link_attributes);
-    span::Link {
-        trace_id: context.trace_id().to_bytes().to_vec(),
-        span_id: context.span_id().to_bytes().to_vec(),
-        trace_state: context.trace_state().header(),
-        attributes,
-        dropped_attributes_count: dropped + link.dropped_attributes_count,
-        flags: flags(context.is_sampled(), context.is_remote()),
+fn span_link(span: &mut Message, own: &Link, limits: &SpanLimits) {
+    let context = &own.span_context;
+    span.message(13, |link| {
+        link.bytes(1, context.trace_id().to_bytes());
+        link.bytes(2, context.span_id().to_bytes());
+        trace_state(link, context.trace_state());
+        let dropped = attributes(link, 4, &own.attributes, limits.link_attributes, limits);
+        link.uint(5, dropped + own.dropped_attributes_count);
+        link.fixed32(6, flags(context.is_sampled(), context.is_remote()));
+    });
+}
+
+/// Field 3 of spans and links alike.
+fn trace_state(message: &mut Message, state: &TraceState) {
+    // Most have none, and to say so takes a copy.
+    if *state != TraceState::NONE {
+        message.bytes(3, state.header());
     }
 }
 
-fn attributes(own: &[KeyValue], limits: &SpanLimits) -> (Vec<common::KeyValue>, u32) {
-    let length = limits.attribute_value_length;
-    bounded(own.iter().map(|attribute| key_value(attribute, length)), limits.attributes)
-}
-
-/// The first `most`, and how many there were beyond.
-fn bounded<T>(mut all: impl Iterator<Item = T>, most: usize) -> (Vec<T>, u32) {
-    let kept = all.by_ref().take(most).collect();
-    (kept, u32::try_from(all.count()).unwrap_or(u32::MAX))
-}
-
-/// An attribute; text longer than `length` characters is cut.
-fn key_value(attribute: &KeyValue, length: Option<usize>) -> common::KeyValue {
-    let mut value = common::AnyValue::from(attribute.value.clone());
-    if let Some(length) = length {
-        shorten(&mut value, length);
+/// Attributes in field `field`; returns how many are beyond the `most`.
+fn attributes(message: &mut Message, field: u64, own: &[KeyValue], most: usize, limits: &SpanLimits) -> u32 {
+    let (kept, dropped) = bounded(own, most);
+    for KeyValue { key, value, .. } in kept {
+        key_value(message, field, key.as_str(), &Described::from(value), limits.attribute_value_length);
     }
-    common::KeyValue { key: attribute.key.to_string(), value: Some(value), ..common::KeyValue::default() }
+    dropped
 }
 
-fn shorten(value: &mut common::AnyValue, length: usize) {
-    match &mut value.value {
-        Some(any_value::Value::StringValue(text)) => {
-            if let Some((end, _)) = text.char_indices().nth(length) {
-                text.truncate(end);
-            }
+/// The first `most`, and how many there are beyond.
+fn bounded<T>(all: &[T], most: usize) -> (&[T], u32) {
+    let (kept, beyond) = all.split_at(most.min(all.len()));
+    (kept, u32::try_from(beyond.len()).unwrap_or(u32::MAX))
+}
+
+/// A `KeyValue`; text longer than `length` characters is cut.
+fn key_value(message: &mut Message, field: u64, key: &str, value: &Described<'_>, length: Option<usize>) {
+    message.message(field, |attribute| {
+        attribute.bytes(1, key);
+        attribute.message(2, |any| any_value(any, value, length));
+    });
+}
+
+/// An `AnyValue`.
+fn any_value(any: &mut Message, value: &Described<'_>, length: Option<usize>) {
+    match value {
+        Described::Text(text) => any.chosen_bytes(1, shortened(text, length).as_bytes()),
+        Described::Int(number) => any.chosen_uint(3, number.cast_unsigned()),
+        Described::Value(Value::Bool(truth)) => any.chosen_uint(2, u64::from(*truth)),
+        Described::Value(Value::F64(number)) => any.fixed64(4, number.to_bits()),
+        Described::Value(Value::Array(array)) => any.message(5, |list| elements(list, array, length)),
+        Described::Value(other) => any.chosen_bytes(1, shortened(&other.as_str(), length).as_bytes()),
+    }
+}
+
+/// An `ArrayValue`.
+fn elements(list: &mut Message, array: &Array, length: Option<usize>) {
+    match array {
+        Array::Bool(truths) => {
+            truths.iter().for_each(|truth| list.message(1, |any| any.chosen_uint(2, u64::from(*truth))));
         }
-        Some(any_value::Value::ArrayValue(array)) => {
-            array.values.iter_mut().for_each(|value| shorten(value, length));
+        Array::I64(numbers) => numbers
+            .iter()
+            .for_each(|number| list.message(1, |any| any.chosen_uint(3, number.cast_unsigned()))),
+        Array::F64(numbers) => {
+            numbers.iter().for_each(|number| list.message(1, |any| any.fixed64(4, number.to_bits())));
         }
+        Array::String(texts) => texts.iter().for_each(|text| {
+            list.message(1, |any| any.chosen_bytes(1, shortened(text.as_str(), length).as_bytes()));
+        }),
+        // There are no others yet.
         _ => {}
     }
+}
+
+/// The first `length` characters.
+fn shortened(text: &str, length: Option<usize>) -> &str {
+    let end = length.and_then(|length| text.char_indices().nth(length));
+    end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 fn flags(sampled: bool, remote_parent: bool) -> u32 {
@@ -256,13 +378,16 @@ fn kind(kind: &SpanKind) -> span::SpanKind {
     }
 }
 
-fn status(own: &Status) -> trace::Status {
+fn status(span: &mut Message, own: &Status) {
     let (code, message) = match own {
-        Status::Unset => (status::StatusCode::Unset, String::new()),
-        Status::Ok => (status::StatusCode::Ok, String::new()),
-        Status::Error { description } => (status::StatusCode::Error, description.to_string()),
+        Status::Unset => (status::StatusCode::Unset, ""),
+        Status::Ok => (status::StatusCode::Ok, ""),
+        Status::Error { description } => (status::StatusCode::Error, description.as_ref()),
     };
-    trace::Status { code: code.into(), message }
+    span.message(15, |status| {
+        status.bytes(2, message);
+        status.uint(3, code as u64);
+    });
 }
 
 fn nanos(time: SystemTime) -> u64 {

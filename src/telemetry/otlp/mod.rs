@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
@@ -31,7 +32,8 @@ pub use self::layer::{SpanLayer, Spans};
 pub use self::relay::{Encoding, Relay, RelayError};
 use self::relay::{Forward, Relayed};
 use super::delivery::{
-    Backoff, Books, Delivery, Limits, Measure, Notice, Policy, Runtime, SendError, Sent, Sink, Status,
+    Backoff, Books, Delivery, Keep, Kept, Limits, Measure, Notice, Policy, Rank, Runtime, SendError, Sent,
+    Sink, Spool, SpoolError, Status,
 };
 use super::observe::{EnlistLayer, Outside, span_weight};
 use crate::config::{self, Batch, Destination, SpanLimits};
@@ -39,9 +41,13 @@ use crate::config::{self, Batch, Destination, SpanLimits};
 /// How much may wait for a receiver that is slow or gone, in bytes and by estimate: at 2.5 kB a request with one
 /// span inside, 13,000 requests.
 const CAPACITY: usize = 32 << 20;
+/// How much larger than on disk spans are in memory, roughly: what is read back goes out by the megabyte.
+const STORED: usize = 4;
+/// How long undelivered spans are worth sending: who has not looked for two weeks does not look any more.
+const KEEP: Keep = Keep { max_age: Duration::from_secs(14 * 24 * 3600), through: false };
 /// One request's limits. On the wire it is less than half of this estimate; collectors take 4 MiB by gRPC and 20 MiB
-/// by HTTP.
-const BATCH: Limits = Limits { items: 2048, weight: 4 << 20, linger: Duration::from_secs(1) };
+/// by HTTP. What lingers longer is written to disk before it is sent.
+const BATCH: Limits = Limits { items: 2048, weight: 4 << 20, linger: Duration::from_millis(50) };
 /// Several requests on their way at once: one alone delivers a batch a round trip, which a distant receiver makes
 /// too slow. 8 batches of 2,048 spans at 50 ms are 320,000 spans a second.
 const IN_FLIGHT: usize = 8;
@@ -73,11 +79,23 @@ pub(super) struct Surroundings<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) books: &'a Books,
     pub(super) notice: &'a Notice,
+    pub(super) spool: Option<&'a Spool>,
+}
+
+/// OTLP cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A destination cannot be spoken to.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// What is undelivered cannot be kept.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
 }
 
 impl Otlp {
     /// Starts what is configured.
-    pub(super) fn start(config: &config::Otlp, around: Surroundings<'_>) -> Result<Self, SetupError> {
+    pub(super) fn start(config: &config::Otlp, around: Surroundings<'_>) -> Result<Self, StartError> {
         // Channels spawn their workers where they are made.
         let _entered = around.runtime.enter();
         let mut spans = None;
@@ -88,10 +106,10 @@ impl Otlp {
             let timeout = config.batch.export_timeout.unwrap_or(Duration::MAX).min(destination.timeout);
             let wire = Wire::new(&Destination { timeout, ..destination.clone() })?;
             let sink = SpanSink { wire, resource, limits };
-            spans = Some(deliver(SPANS, sink, destination, &config.batch, IN_FLIGHT, around));
+            spans = Some(deliver(SPANS, sink, destination, &config.batch, IN_FLIGHT, around)?);
             if config.relay {
                 let sink = Forward { wire: Wire::new(destination)? };
-                relay = Some(deliver(RELAY, sink, destination, &Batch::default(), 2, around));
+                relay = Some(deliver(RELAY, sink, destination, &Batch::default(), 2, around)?);
             }
         }
         let mut metrics = None;
@@ -100,7 +118,9 @@ impl Otlp {
         if let Some(destination) = &config.metrics {
             let sink = MetricsSink { wire: Wire::new(destination)? };
             // One at a time: a later collection must not arrive before an earlier one.
-            let delivery = deliver(METRICS, sink, destination, &Batch::default(), 1, around);
+            // A collection that is late is no use beside the next one: it is not spooled.
+            let around = Surroundings { spool: None, ..around };
+            let delivery = deliver(METRICS, sink, destination, &Batch::default(), 1, around)?;
             let (provider, own) = metrics::provider(
                 around.resource.clone(),
                 delivery.queue().clone(),
@@ -148,6 +168,15 @@ impl Otlp {
         states.into_iter().flatten().map(|(name, status)| (name, status.sentence())).collect()
     }
 
+    /// What each delivery has on disk.
+    pub(super) fn kept(&self) -> Vec<(&'static str, Kept)> {
+        let kept = [
+            self.spans.as_ref().map(|delivery| (SPANS, delivery.kept())),
+            self.relay.as_ref().map(|delivery| (RELAY, delivery.kept())),
+        ];
+        kept.into_iter().flatten().filter_map(|(name, kept)| Some((name, kept?))).collect()
+    }
+
     /// Delivers what waits. The metrics come last, because they tell what became of the rest; a fifth of the time
     /// is kept for them.
     pub(super) async fn shut_down(&self, deadline: Instant) {
@@ -191,15 +220,17 @@ fn deliver<S: Sink>(
     asked: &Batch,
     in_flight: usize,
     around: Surroundings<'_>,
-) -> Delivery<S::Item> {
+) -> Result<Delivery<S::Item>, SpoolError> {
     let policy = policy(asked, in_flight);
     let status = Status::new(destination.url.to_string(), around.notice.clone());
-    Delivery::start(sink, policy, status, around.books.open(name), around.runtime)
+    let ledger = around.books.open(name);
+    let log = around.spool.map(|spool| spool.log(name, KEEP, Arc::clone(&ledger), status.clone()));
+    Ok(Delivery::start_spooled(sink, policy, status, ledger, log.transpose()?, around.runtime))
 }
 
-fn proto_resource(resource: &Resource) -> ProtoResource {
+fn proto_resource(resource: &Resource) -> Vec<u8> {
     let attributes = ResourceAttributesWithSchema::from(resource).attributes.0;
-    ProtoResource { attributes, ..ProtoResource::default() }
+    ProtoResource { attributes, ..ProtoResource::default() }.encode_to_vec()
 }
 
 fn temporality(asked: config::Temporality) -> Temporality {
@@ -213,7 +244,8 @@ fn temporality(asked: config::Temporality) -> Temporality {
 /// Finished requests, and spans that outlived theirs.
 struct SpanSink {
     wire: Wire,
-    resource: ProtoResource,
+    /// A `Resource`, encoded.
+    resource: Vec<u8>,
     limits: SpanLimits,
 }
 
@@ -226,11 +258,27 @@ impl Sink for SpanSink {
                 Measure { weight: record.weight(), items: document::sampled_spans(record) }
             }
             Item::Straggler(span) => Measure { weight: span_weight(span), items: 1 },
+            Item::Stored(stored) => {
+                Measure { weight: STORED * stored.encoded_len(), items: document::stored_spans(stored) }
+            }
         }
     }
 
+    fn rank(item: &Item) -> Rank {
+        document::rank(item)
+    }
+
+    fn encode(&self, item: &Item, into: &mut Vec<u8>) {
+        document::encode(item, &self.resource, &self.limits, into);
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Option<Item> {
+        document::decode(bytes)
+    }
+
     async fn send(&self, batch: &[Item]) -> Result<Sent, SendError> {
-        self.wire.export(&document::export_request(batch, &self.resource, &self.limits)).await
+        let request = document::export_request(batch, &self.resource, &self.limits);
+        self.wire.export::<ExportTraceServiceRequest>(request).await
     }
 }
 
@@ -250,7 +298,8 @@ impl Sink for MetricsSink {
 
     async fn send(&self, batch: &[Self::Item]) -> Result<Sent, SendError> {
         let all = batch.iter().flat_map(|request| request.resource_metrics.clone()).collect();
-        self.wire.export(&ExportMetricsServiceRequest { resource_metrics: all }).await
+        let request = ExportMetricsServiceRequest { resource_metrics: all };
+        self.wire.export::<ExportMetricsServiceRequest>(request.encode_to_vec()).await
     }
 }
 

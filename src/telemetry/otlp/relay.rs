@@ -137,12 +137,18 @@ impl Sink for Forward {
         Measure { weight: 64 + relayed.request.len(), items: relayed.spans }
     }
 
+    fn encode(&self, relayed: &Relayed, into: &mut Vec<u8>) {
+        into.extend_from_slice(&relayed.request);
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Option<Relayed> {
+        Some(Relayed { request: bytes.to_vec(), spans: protobuf_spans(bytes).ok()? as u64 })
+    }
+
     async fn send(&self, batch: &[Relayed]) -> Result<Sent, SendError> {
         // Requests one behind the other are one request with all their parts: that is how protobuf merges.
         let joined: Vec<u8> = batch.iter().flat_map(|relayed| &relayed.request).copied().collect();
-        let all = ExportTraceServiceRequest::decode(joined.as_slice());
-        let all = all.map_err(|error| SendError::Reject { reason: "not_decodable", cause: error.into() })?;
-        self.wire.export(&all).await
+        self.wire.export::<ExportTraceServiceRequest>(joined).await
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod fields;
 mod fit;
+mod json;
 mod names;
 mod parts;
 
@@ -17,7 +18,7 @@ use opentelemetry_sdk::trace::SpanData;
 
 use self::parts::{Aws, Document, Http, Request, Response, SdkInfo, Service};
 use super::metadata::Surroundings;
-use crate::telemetry::observe::{AmznTraceId, RequestRecord, Verdict, frames};
+use crate::telemetry::observe::{AmznTraceId, RequestRecord, Verdict, conventions, frames, id_text};
 
 pub(super) use self::fit::LEAST;
 pub use self::names::is_name_character;
@@ -69,11 +70,13 @@ fn segment(
     around: &Surroundings,
 ) -> Vec<Document> {
     let (identity, request, verdict) = (record.identity(), record.request(), record.verdict());
-    let own = fields::sorted(&record.attributes);
+    let mut own = fields::sorted(&record.attributes);
+    own.annotations
+        .extend(record.error_id.map(|id| (conventions::ERROR_ID.to_owned(), id.to_string().into())));
     let mut segment = Document {
-        id: identity.span_id.to_string(),
+        id: id_text(identity.span_id.to_bytes()),
         trace_id: Some(trace_id(identity.trace_id)),
-        parent_id: identity.parent.map(|parent| parent.to_string()),
+        parent_id: identity.parent.map(|parent| id_text(parent.to_bytes())),
         name: names::legal(name),
         start_time: seconds(record.started()),
         end_time: seconds(record.ended()),
@@ -85,7 +88,7 @@ fn segment(
                 method: Some(cut(request.method.as_str(), LONGEST)),
                 url: Some(cut(&url(request), LONGEST)),
                 user_agent: request.user_agent().map(|agent| cut(agent, LONGEST)),
-                client_ip: request.client_address.map(|address| address.to_string()),
+                client_ip: request.client_address.map(conventions::address),
                 x_forwarded_for: request.client_forwarded.then_some(true),
             }),
             response: record.status.map(|status| Response {
@@ -137,7 +140,7 @@ fn alone(span: &SpanData, record: &RequestRecord) -> Document {
     let parent = if span.parent_span_id == SpanId::INVALID { identity.span_id } else { span.parent_span_id };
     Document {
         trace_id: Some(trace_id(identity.trace_id)),
-        parent_id: Some(parent.to_string()),
+        parent_id: Some(id_text(parent.to_bytes())),
         kind: Some("subsegment"),
         ..fields::subsegment(span)
     }
@@ -148,7 +151,7 @@ struct Family<'a>(HashMap<SpanId, Vec<&'a SpanData>>, &'a RequestRecord);
 
 impl<'a> Family<'a> {
     fn of(record: &'a RequestRecord) -> Self {
-        let mut family: HashMap<_, Vec<_>> = HashMap::new();
+        let mut family: HashMap<_, Vec<_>> = HashMap::with_capacity(record.spans.len());
         for span in &record.spans {
             family.entry(span.parent_span_id).or_default().push(span);
         }
@@ -157,6 +160,9 @@ impl<'a> Family<'a> {
 
     /// The parents that are no spans of the record.
     fn strangers(&self) -> Vec<SpanId> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
         let known: HashSet<_> = self.1.spans.iter().map(|span| span.span_context.span_id()).collect();
         self.0.keys().copied().filter(|parent| !known.contains(parent)).collect()
     }
@@ -235,7 +241,7 @@ fn url(request: &crate::telemetry::observe::RequestFacts) -> String {
     let host = request.server_address.as_deref().unwrap_or("-");
     let port = request.server_port.filter(|port| *port != request.scheme.default_port());
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{host}{port}{}", request.scheme.as_str(), request.path)
+    [request.scheme.as_str(), "://", host, &port, &request.path].concat()
 }
 
 /// `1-8hex-24hex`.
@@ -252,6 +258,10 @@ fn seconds(time: SystemTime) -> f64 {
 
 /// The first `most` characters.
 fn cut(text: &str, most: usize) -> String {
+    // No text has more characters than bytes.
+    if text.len() <= most {
+        return text.to_owned();
+    }
     match text.char_indices().nth(most) {
         Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
         None => text.to_owned(),

@@ -5,7 +5,7 @@ mod backpressure;
 mod console;
 mod limits;
 mod metrics;
-mod relay;
+pub(crate) mod relay;
 mod retries;
 mod sampling;
 mod tls;

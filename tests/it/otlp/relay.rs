@@ -23,7 +23,7 @@ const GZIP: (&str, &str) = ("content-encoding", "gzip");
 const TRACE: &str = "4efaaf4d1e8720b39541901950019ee5";
 
 /// A batch as OpenTelemetry's JavaScript writes it, with one span.
-fn batch(span_id: u64) -> Value {
+pub(crate) fn batch(span_id: u64) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     json!({"resourceSpans": [{
         "resource": {

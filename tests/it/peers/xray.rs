@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -13,30 +12,13 @@ use http::Uri;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::{JoinSet, spawn_blocking};
-use uuid::Uuid;
 
+use super::Folder;
 use super::environment::{AWS, Environment};
 use super::moto::Moto;
 use crate::caller::Caller;
 use crate::process::Process;
 use crate::stand_in::xray::XRay;
-
-/// A folder of its own for a test; it is removed when this is dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(Uuid::new_v4().to_string());
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
-}
 
 /// Puts these documents into moto, an imitation of AWS, and reads their traces back.
 fn read_back(documents: &[String]) -> Value {

@@ -7,7 +7,6 @@ mod wire;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -23,8 +22,8 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::answer::Act;
 pub(crate) use self::answer::Answer;
 pub(crate) use self::wire::Wire;
+use super::server::Server;
 
 /// How long a test waits for what must come. Only a failing test ever waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,6 +78,8 @@ pub(crate) struct Seen {
     /// How many requests were answered, and with anything at all.
     pub(crate) answered: usize,
     ids: HashSet<Vec<u8>>,
+    /// The ids of spans that were taken before, where that is allowed.
+    pub(crate) repeated: Option<HashSet<Vec<u8>>>,
     violations: Vec<String>,
     script: [VecDeque<Answer>; 2],
     otherwise: [Answer; 2],
@@ -89,8 +91,7 @@ pub(crate) struct Otlp {
     scheme: &'static str,
     seen: watch::Sender<Seen>,
     released: CancellationToken,
-    stopped: CancellationToken,
-    thread: Option<JoinHandle<()>>,
+    _server: Server,
 }
 
 impl Otlp {
@@ -107,22 +108,14 @@ impl Otlp {
         Self::serve(TcpListener::bind("127.0.0.1:0").unwrap(), Some(config))
     }
 
-    /// On a thread of its own, so that it answers while a test is busy.
     fn serve(listener: TcpListener, tls: Option<ServerConfig>) -> Self {
-        let address = listener.local_addr().unwrap();
-        listener.set_nonblocking(true).unwrap();
         let (seen, _) = watch::channel(Seen::default());
-        let (released, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let released = CancellationToken::new();
         let service = Service { seen: seen.clone(), released: released.clone() };
-        let encrypted = tls.is_some();
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let acceptor = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
-        let until = stopped.clone();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(until.run_until_cancelled_owned(accept(listener, acceptor, service)));
-        });
-        let scheme = if encrypted { "https" } else { "http" };
-        Self { address, scheme, seen, released, stopped, thread: Some(thread) }
+        let server = Server::start(listener, move |stream| service.clone().accept(stream, acceptor.clone()));
+        Self { address: server.address, scheme, seen, released, _server: server }
     }
 
     /// The base that `OTEL_EXPORTER_OTLP_ENDPOINT` is set to.
@@ -138,6 +131,11 @@ impl Otlp {
     /// What every request of a signal is answered that the script has nothing for.
     pub(crate) fn always(&self, signal: Signal, answer: Answer) {
         self.seen.send_modify(|seen| seen.otherwise[signal as usize] = answer);
+    }
+
+    /// Notes what is taken again, instead of calling it a fault: whoever sends may have been killed.
+    pub(crate) fn allow_repeats(&self) {
+        self.seen.send_modify(|seen| seen.repeated = Some(HashSet::new()));
     }
 
     /// Lets those that hang be taken, and be answered.
@@ -193,16 +191,6 @@ impl Otlp {
     }
 }
 
-impl Drop for Otlp {
-    fn drop(&mut self) {
-        self.stopped.cancel();
-        if let Some(thread) = self.thread.take() {
-            // It has panicked where a test has failed already.
-            thread.join().ok();
-        }
-    }
-}
-
 impl Seen {
     fn summary(&self) -> String {
         let Self { requests, spans, metrics, answered, violations, .. } = self;
@@ -212,7 +200,12 @@ impl Seen {
 
     fn take(&mut self, arrived: &Arrived) {
         for received in &arrived.spans {
-            if !self.ids.insert(received.span.span_id.clone()) {
+            if self.ids.insert(received.span.span_id.clone()) {
+                continue;
+            }
+            if let Some(repeated) = &mut self.repeated {
+                repeated.insert(received.span.span_id.clone());
+            } else {
                 self.violations.push(format!("taken twice: {:?}", received.span));
             }
         }
@@ -265,28 +258,6 @@ fn names(spans: &[Received]) -> Vec<&str> {
     spans.iter().map(|received| received.span.name.as_str()).collect()
 }
 
-async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, service: Service) {
-    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-    let mut connections = JoinSet::new();
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (service, acceptor) = (service.clone(), acceptor.clone());
-        connections.spawn(async move {
-            match acceptor {
-                // A client that does not trust us goes away, which is its right.
-                Some(acceptor) => {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        service.serve(stream).await;
-                    }
-                }
-                None => service.serve(stream).await,
-            }
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
 #[derive(Clone)]
 struct Service {
     seen: watch::Sender<Seen>,
@@ -296,6 +267,18 @@ struct Service {
 type Answered = Result<Response<Body>, hyper::Error>;
 
 impl Service {
+    async fn accept(self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
+        match acceptor {
+            // A client that does not trust us goes away, which is its right.
+            Some(acceptor) => {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    self.serve(stream).await;
+                }
+            }
+            None => self.serve(stream).await,
+        }
+    }
+
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let closed = CancellationToken::new();
         let close = closed.clone();

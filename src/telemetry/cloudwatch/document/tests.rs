@@ -6,7 +6,6 @@ use http::{Method, StatusCode};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanId, TraceId, TraceState};
 use proptest::prelude::*;
-use tracing::Level;
 
 use super::*;
 use crate::telemetry::observe::{EventId, Identity, Opening, Outcome, RequestFacts, Scheme, Stage};
@@ -64,6 +63,7 @@ fn event(message: &str) -> LogEvent {
         span: None,
         in_tracing_span: false,
         on_console: true,
+        report: false,
     }
 }
 
@@ -234,6 +234,32 @@ fn every_line_has_an_id_of_its_own() {
         .map(|line| serde_json::from_str::<Value>(&line.message).unwrap()["event_id"].to_string())
         .collect();
     assert_eq!(ids.len(), 100);
+}
+
+#[test]
+fn what_was_on_disk_is_the_same_line() {
+    for item in [Item::Request(Arc::new(record(facts()))), Item::Event(Arc::new(event("hello é")))] {
+        let mut bytes = Vec::new();
+        encode(&item, &JSON, &mut bytes);
+        let read = decode(&bytes).unwrap();
+        assert_eq!(line(&read, &CLASSIC), line(&item, &JSON), "it was drawn before");
+        assert_eq!(estimate(&read), line(&item, &JSON).size());
+    }
+    for bytes in [&b""[..], b"1234567", b"12345678", b"12345678\xff"] {
+        assert!(decode(bytes).is_none(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn debug_events_are_worth_least_and_failures_most() {
+    let mut failed = record(facts());
+    failed.status = Some(StatusCode::BAD_GATEWAY);
+    let mut detail = event("hello");
+    detail.level = Level::DEBUG;
+    assert_eq!(rank(&Item::Event(Arc::new(detail))), Rank::Detail);
+    assert_eq!(rank(&Item::Request(Arc::new(record(facts())))), Rank::Routine);
+    assert_eq!(rank(&Item::Request(Arc::new(failed))), Rank::Notable);
+    assert_eq!(rank(&Item::Event(Arc::new(event("hello")))), Rank::Notable);
 }
 
 #[test]

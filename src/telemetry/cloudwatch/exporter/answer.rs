@@ -146,6 +146,7 @@ fn refused(status: u16, code: &str, message: &str) -> Failure {
             ))
             .into()
         }
+        _ if (200..300).contains(&status) => not_cloudwatch().into(),
         _ if status == 413 => SendError::Split { reason: "too_large", cause: said.into() }.into(),
         _ if status == 429 || status >= 500 => {
             let cause = format!("status {status}: {said}");

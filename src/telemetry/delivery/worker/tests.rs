@@ -8,10 +8,10 @@ use tokio::time::sleep;
 use std::time::Duration;
 
 use super::*;
-use crate::telemetry::delivery::Ledger;
-use crate::telemetry::delivery::UNDELIVERED;
+use crate::telemetry::delivery::{Keep, Ledger, Rank, Spool, UNDELIVERED};
 
 const MS: Duration = Duration::from_millis(1);
+const KEEP: Keep = Keep { max_age: Duration::from_secs(3600), through: false };
 
 fn policy() -> Policy {
     Policy {
@@ -40,6 +40,22 @@ impl Sink for Scripted {
         Measure { weight: 10, items: 1 }
     }
 
+    fn rank(item: &u32) -> Rank {
+        match item {
+            9000.. => Rank::Detail,
+            8000.. => Rank::Routine,
+            _ => Rank::Notable,
+        }
+    }
+
+    fn encode(&self, item: &u32, into: &mut Vec<u8>) {
+        into.extend_from_slice(&item.to_le_bytes());
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Option<u32> {
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    }
+
     async fn send(&self, batch: &[u32]) -> Answer {
         let (answer, answered) = oneshot::channel();
         self.0.send(Asked { items: batch.to_vec(), at: Instant::now(), answer }).unwrap();
@@ -49,6 +65,7 @@ impl Sink for Scripted {
 
 struct Bench {
     queue: Queue<u32>,
+    log: Option<Log>,
     asked: mpsc::UnboundedReceiver<Asked>,
     deadline: watch::Sender<Option<Instant>>,
     worker: JoinSet<()>,
@@ -59,16 +76,24 @@ struct Bench {
 
 impl Bench {
     fn start(policy: Policy) -> Self {
+        Self::start_spooled(policy, None)
+    }
+
+    /// With a part of the spool, where there is one.
+    fn start_spooled(policy: Policy, spool: Option<&Spool>) -> Self {
         let (sender, asked) = mpsc::unbounded_channel();
-        let queue = Queue::new(Scripted::measure, policy.capacity, policy.batch, Arc::new(Ledger::default()));
         let notices = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&notices);
         let status =
             Status::new("there", Arc::new(move |_, text: &str| told.lock().unwrap().push(text.to_owned())));
+        let ledger = Arc::new(Ledger::default());
+        let log = spool.map(|spool| spool.log("there", KEEP, Arc::clone(&ledger), status.clone()).unwrap());
+        let queue = Queue::new(Scripted::measure, policy.capacity, policy.batch, ledger, None);
         let (deadline, due) = watch::channel(None);
         let mut worker = JoinSet::new();
-        worker.spawn(Worker::new(Scripted(sender), queue.clone(), policy, status.clone()).run(due));
-        Self { queue, asked, deadline, worker, notices, status, start: Instant::now() }
+        let sink = Arc::new(Scripted(sender));
+        worker.spawn(Worker::new(sink, queue.clone(), policy, status.clone(), log.clone()).run(due));
+        Self { queue, log, asked, deadline, worker, notices, status, start: Instant::now() }
     }
 
     fn push(&self, items: impl IntoIterator<Item = u32>) {
@@ -126,7 +151,29 @@ fn the_next_action_follows_from_the_situation() {
         (Some(now), idle, Permit::Go, 1, Action::GiveUp),
         (Some(now), idle, Permit::Go, 0, Action::Finish),
     ] {
-        let situation = Situation { now, deadline, ready, permit, in_flight };
+        let situation = Situation { now, deadline, ready, permit, in_flight, spool_at: None };
+        assert_eq!(next_action(situation), expected, "{situation:?}");
+    }
+}
+
+#[test]
+fn what_is_only_in_memory_is_written_in_time_but_sent_rather_than_written() {
+    let now = Instant::now();
+    let at = |ms: u64| now + Duration::from_millis(ms);
+    let (idle, ship, wait) = (Next::Idle, Next::Ship, Next::Wait(500 * MS));
+    for (deadline, ready, permit, in_flight, spool_at, expected) in [
+        (None, wait, Permit::Go, 0, at(150), Action::Wait(Some(at(150)))),
+        (None, wait, Permit::Go, 0, now, Action::Spool),
+        (None, ship, Permit::Go, 0, now, Action::Send),
+        (None, ship, Permit::Busy, 1, at(80), Action::Wait(Some(at(80)))),
+        (None, ship, Permit::At(at(900)), 0, at(80), Action::Wait(Some(at(80)))),
+        (None, ship, Permit::At(at(900)), 0, now, Action::Spool),
+        (None, idle, Permit::Go, 1, now, Action::Spool),
+        (Some(at(100)), ship, Permit::Busy, 1, at(150), Action::Wait(Some(at(100)))),
+        (Some(at(100)), ship, Permit::Busy, 1, now, Action::Spool),
+        (Some(now), ship, Permit::Busy, 1, now, Action::GiveUp),
+    ] {
+        let situation = Situation { now, deadline, ready, permit, in_flight, spool_at: Some(spool_at) };
         assert_eq!(next_action(situation), expected, "{situation:?}");
     }
 }
@@ -270,3 +317,5 @@ async fn a_sink_that_panics_loses_its_batch_and_nothing_else() {
     let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
     assert_eq!((tally.delivered, tally.dropped["sink_panicked"]), (1, 4));
 }
+
+mod spooled;

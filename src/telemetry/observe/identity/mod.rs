@@ -169,8 +169,11 @@ pub struct AmznTraceId(pub TraceId);
 
 impl fmt::Display for AmznTraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = u128::from_be_bytes(self.0.to_bytes());
-        write!(f, "1-{:08x}-{:024x}", id >> 96, id & (u128::MAX >> 32))
+        let mut text = *b"1-00000000-000000000000000000000000";
+        let id = self.0.to_bytes();
+        hex(&id[..4], &mut text[2..10]);
+        hex(&id[4..], &mut text[11..]);
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -208,6 +211,14 @@ fn hex(bytes: &[u8], out: &mut [u8]) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
     }
+}
+
+/// An id as its hexadecimal digits: what its `to_string` says, for a tenth of the work.
+#[must_use]
+pub fn id_text<const BYTES: usize>(id: [u8; BYTES]) -> String {
+    let mut text = vec![0; 2 * BYTES];
+    hex(&id, &mut text);
+    String::from_utf8(text).unwrap_or_default()
 }
 
 fn ascii_value(text: &[u8]) -> HeaderValue {
@@ -294,5 +305,7 @@ mod tests {
         let text = AmznTraceId(identity.trace_id).to_string();
         assert_eq!(text, "1-4efaaf4d-1e8720b39541901950019ee5");
         assert_eq!(text.parse(), Ok(AmznTraceId(identity.trace_id)));
+        assert_eq!(id_text(identity.trace_id.to_bytes()), identity.trace_id.to_string());
+        assert_eq!(id_text(identity.span_id.to_bytes()), identity.span_id.to_string());
     }
 }

@@ -51,13 +51,13 @@ impl Grpc {
         })
     }
 
-    pub(super) async fn export<E: Export>(&self, request: &E) -> Result<E::Response, SendError> {
+    pub(super) async fn export<E: Export>(&self, request: Vec<u8>) -> Result<E::Response, SendError> {
         let mut client = tonic::client::Grpc::new(self.channel.clone());
         if self.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }
         client.ready().await.map_err(|error| unanswered(chain(&error)))?;
-        let mut call = Request::new(request.encode_to_vec());
+        let mut call = Request::new(request);
         let headers = self.headers.iter().cloned().collect();
         *call.metadata_mut() = MetadataMap::from_headers(headers);
         call.set_timeout(self.timeout);

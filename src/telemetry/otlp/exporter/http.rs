@@ -62,9 +62,10 @@ impl Http {
         Ok(Self { client: client.build()?, url, json, gzip, honeycomb })
     }
 
-    pub(super) async fn export<E: Export>(&self, request: &E) -> Result<E::Response, SendError> {
-        let body =
-            self.encode(request).map_err(|cause| SendError::Reject { reason: "not_encodable", cause })?;
+    pub(super) async fn export<E: Export>(&self, request: Vec<u8>) -> Result<E::Response, SendError> {
+        let body = self
+            .encode::<E>(request)
+            .map_err(|cause| SendError::Reject { reason: "not_encodable", cause })?;
         let sent = self.client.post(self.url.clone()).body(body).send().await;
         let mut response = sent.map_err(|error| unanswered(chain(&error)))?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -82,8 +83,8 @@ impl Http {
         Err(answer::http(status, &headers, &text, self.honeycomb, SystemTime::now()))
     }
 
-    fn encode<E: Export>(&self, request: &E) -> Result<Vec<u8>, BoxError> {
-        let body = if self.json { serde_json::to_vec(request)? } else { request.encode_to_vec() };
+    fn encode<E: Export>(&self, request: Vec<u8>) -> Result<Vec<u8>, BoxError> {
+        let body = if self.json { serde_json::to_vec(&E::decode(request.as_slice())?)? } else { request };
         if !self.gzip {
             return Ok(body);
         }

@@ -75,10 +75,11 @@ impl Wire {
         wire.map_err(|cause| SetupError { url: destination.url.to_string(), cause })
     }
 
-    pub(super) async fn export<E: Export>(&self, request: &E) -> Result<Sent, SendError> {
+    /// `request` is an encoded `E`.
+    pub(super) async fn export<E: Export>(&self, request: Vec<u8>) -> Result<Sent, SendError> {
         let response = match self {
-            Self::Http(http) => http.export(request).await?,
-            Self::Grpc(grpc) => grpc.export(request).await?,
+            Self::Http(http) => http.export::<E>(request).await?,
+            Self::Grpc(grpc) => grpc.export::<E>(request).await?,
         };
         let (items, said) = E::rejected(response).unwrap_or_default();
         let rejected =

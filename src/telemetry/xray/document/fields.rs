@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use super::parts::{Aws, Cause, Document, Exception, Http, Metadata, Request, Response, Sql};
 use super::{LONGEST, cut, names, seconds};
 use crate::telemetry::observe::line::json;
-use crate::telemetry::observe::redact;
+use crate::telemetry::observe::{id_text, redact};
 
 const NAME: &str = "xray.name";
 const ANNOTATION: &str = "xray.annotation.";
@@ -79,7 +79,7 @@ pub(super) fn subsegment(span: &SpanData) -> Document {
     };
     let Sorted { annotations, metadata } = sorted(&span.attributes);
     Document {
-        id: span.span_context.span_id().to_string(),
+        id: id_text(span.span_context.span_id().to_bytes()),
         name: names::legal(&attributes.name(span, remote)),
         start_time: seconds(span.start_time),
         end_time: seconds(span.end_time.max(span.start_time)),

@@ -1,13 +1,16 @@
 //! Documents that fit a datagram: nothing is lost whole.
 
-use serde::Serialize;
 use serde_json::json;
 
+use super::json::Json as _;
 use super::parts::Document;
 
 /// The least a document can be cut to: ids, times, names, flags and `http` are never given up, and that is what they
 /// are at most when every character of them is escaped.
 pub(in super::super) const LEAST: usize = 8192;
+
+/// Where most documents fit without growing, in bytes: a request with one span inside is 800.
+const USUAL_LEN: usize = 1024;
 
 /// The document as one or several, each at most `most` bytes: the largest subsegments become documents of their
 /// own, until the rest fits; a document that is too large by itself gives up metadata first, then stacks, annotations
@@ -80,7 +83,8 @@ fn trim(mut document: Document, most: usize) -> Vec<u8> {
     encode(&document)
 }
 
-fn encode(document: &impl Serialize) -> Vec<u8> {
-    // Maps have text for keys and numbers are finite, so that this cannot fail.
-    serde_json::to_vec(document).unwrap_or_default()
+fn encode(document: &Document) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(USUAL_LEN);
+    document.write(&mut bytes);
+    bytes
 }

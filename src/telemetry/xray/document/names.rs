@@ -12,6 +12,11 @@ const NAMELESS: &str = "unnamed";
 /// A segment's or subsegment's name: letters, numbers and separators of any script, and `_.:/%&#=+-@`; what is
 /// illegal is left out, as X-Ray's SDKs do.
 pub(in super::super) fn legal(name: &str) -> String {
+    // Most are, and have a letter to show.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');
+    if !name.is_empty() && name.len() <= LONGEST && name.bytes().all(plain) {
+        return name.to_owned();
+    }
     let legal: String = name.chars().filter(|c| is_name_character(*c)).take(LONGEST).collect();
     if legal.trim().is_empty() { NAMELESS.to_owned() } else { legal }
 }

@@ -18,6 +18,7 @@ fn every_refusal_has_its_consequence() {
         (400, "OperationAbortedException", "", "retry"),
         (503, "ServiceUnavailableException", "", "retry"),
         (500, "", "", "retry"),
+        (200, "", "", "retry"),
         (500, "InternalFailure", "", "retry"),
         (429, "", "", "retry"),
         (400, "InvalidParameterException", "Log events in a single request must be in order.", "split"),

@@ -1,0 +1,276 @@
+//! One backend's part of the spool, with its books.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::group::{Group, RANKS};
+use super::store::{CORRUPT, Fate, Place, Seen, Store};
+use super::{Spool, WhenFull};
+use crate::telemetry::delivery::batch::Limits;
+use crate::telemetry::delivery::ledger::Ledger;
+use crate::telemetry::delivery::queue::Measure;
+use crate::telemetry::delivery::sink::Rank;
+use crate::telemetry::delivery::status::Status;
+
+/// What is lost for want of room is counted under this.
+const FULL: &str = "spool_full";
+/// What has become too old for its destination.
+const EXPIRED: &str = "spool_expired";
+/// How many items are read at a time: whoever writes through waits no longer than that takes.
+const SLICE: usize = 64;
+/// What a former process left has lingered long enough.
+const LONG_AGO: Duration = Duration::from_secs(3600);
+
+/// How a backend wants its items kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// What is older than that when its turn comes is not sent any more: its destination would not take it.
+    pub max_age: Duration,
+    /// Where the spool is told to write through: whether this backend's items are on disk before the push returns.
+    pub through: bool,
+}
+
+/// One backend's part of the spool. Cloning shares it.
+#[derive(Clone)]
+pub struct Log {
+    spool: Spool,
+    own: Arc<Own>,
+}
+
+/// What is shared by the worker, whoever writes through, and whoever needs room.
+pub(super) struct Own {
+    state: Mutex<State>,
+    keep: Keep,
+    ledger: Arc<Ledger>,
+    status: Status,
+}
+
+struct State {
+    store: Store,
+    /// Since when the oldest waits that is not in memory.
+    since: Option<Instant>,
+}
+
+/// What a backend has on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Items that wait there; some may be in memory as well, on their way.
+    pub items: u64,
+    /// What the files take up.
+    pub bytes: u64,
+    /// The age of the oldest, in seconds.
+    pub oldest_seconds: u64,
+}
+
+/// An item that was read back.
+#[derive(Debug)]
+pub(in super::super) struct Read<T> {
+    pub(in super::super) thing: T,
+    pub(in super::super) measure: Measure,
+    pub(in super::super) place: Place,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("keep", &self.own.keep).finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    pub(super) fn new(spool: Spool, store: Store, keep: Keep, ledger: Arc<Ledger>, status: Status) -> Self {
+        let waits = store.unread().0.entries > 0;
+        let since = waits.then(|| Instant::now().checked_sub(LONG_AGO).unwrap_or_else(Instant::now));
+        let state = Mutex::new(State { store, since });
+        let own = Arc::new(Own { state, keep, ledger, status });
+        spool.register(&own);
+        Self { spool, own }
+    }
+
+    /// What is there.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        let state = self.own.state();
+        let age = state.store.oldest().map(|written| age(written, now()));
+        Kept {
+            items: state.store.left().items,
+            bytes: state.store.bytes(),
+            oldest_seconds: age.unwrap_or_default().as_secs(),
+        }
+    }
+
+    /// Whether items are on disk before whoever pushes them goes on.
+    pub(in super::super) fn writes_through(&self) -> bool {
+        self.own.keep.through && self.spool.writes_through()
+    }
+
+    /// What waits on disk and not in memory, by about its weight, and since when.
+    pub(in super::super) fn waits(&self) -> (Measure, Option<Instant>) {
+        let state = self.own.state();
+        (state.unread(), state.since)
+    }
+
+    /// Writes what is queued; the oldest of it since `since`. What could not be written stays queued; what there is no
+    /// room for is lost, unless it is in memory as well.
+    pub(in super::super) fn append(&self, group: Group, since: Instant) -> Vec<Fate> {
+        let admitted = self.admit(&group);
+        let entries: Vec<_> =
+            group.entries.iter().map(|entry| (u64::from(entry.items()), entry.out)).collect();
+        let mut state = self.own.state();
+        let (fates, failure) = state.store.append(group, admitted, now());
+        if state.store.unread().0.entries > 0 {
+            state.since = state.since.or(Some(since));
+        }
+        drop(state);
+        let (mut kept, mut refused, mut failed) = (0, 0, 0);
+        for (fate, (items, out)) in fates.iter().zip(entries) {
+            match fate {
+                Fate::Kept(_) => kept += items,
+                Fate::Refused if out => {}
+                Fate::Refused => refused += items,
+                Fate::Failed => failed += items,
+            }
+        }
+        self.own.ledger.enter(|tally| {
+            tally.spool(kept);
+            tally.drop_queued(FULL, refused);
+        });
+        if refused > 0 {
+            self.own.status.lost(refused, FULL, &self.spool.is_full());
+        }
+        match failure {
+            Some(error) => {
+                self.own.status.spool_failed(&format!("{}: {error}", self.spool.folder().display()))
+            }
+            None if failed == 0 && kept > 0 => self.own.status.spool_works(),
+            None => {}
+        }
+        fates
+    }
+
+    /// Writes one item that is queued, on behalf of whoever pushed it; what waited before it. `None`: it is still
+    /// queued and nothing else, because the disk did not take it.
+    pub(in super::super) fn write_through(
+        &self,
+        rank: Rank,
+        items: u64,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<Measure> {
+        let mut group = Group::default();
+        group.add(rank, items, false, encode);
+        let before = self.waits().0;
+        let fates = self.append(group, Instant::now());
+        (fates != [Fate::Failed]).then_some(before)
+    }
+
+    /// For each rank, whether there is room for what the group has of it; what is worth no more makes room for it.
+    fn admit(&self, group: &Group) -> [bool; RANKS] {
+        let sizes = group.sizes();
+        let mut admitted = [false; RANKS];
+        for rank in Rank::ALL.into_iter().rev() {
+            let size = sizes[rank as usize] as u64;
+            admitted[rank as usize] = size == 0 || self.spool.make_room(size, rank) == WhenFull::Room;
+        }
+        admitted
+    }
+
+    /// Reads back what goes into one batch, oldest first.
+    pub(in super::super) fn take<T>(
+        &self,
+        limits: &Limits,
+        decode: impl Fn(&[u8]) -> Option<T>,
+        measure: impl Fn(&T) -> Measure,
+    ) -> Vec<Read<T>> {
+        let (mut read, mut sum, mut lost) = (Vec::new(), Measure::default(), Vec::new());
+        let now = now();
+        loop {
+            let mut things = Vec::with_capacity(SLICE);
+            let mut state = self.own.state();
+            let taken = state.store.read(SLICE, |stored| {
+                if age(stored.written, now) > self.own.keep.max_age {
+                    return Seen::Lost(EXPIRED);
+                }
+                let Some(thing) = decode(stored.body) else { return Seen::Lost(CORRUPT) };
+                let own = Measure { items: stored.items, ..measure(&thing) };
+                let with = sum.plus(own);
+                let fits = with.items <= limits.items && with.weight <= limits.weight;
+                if !fits && sum != Measure::default() {
+                    return Seen::Left;
+                }
+                sum = with;
+                things.push((thing, own));
+                Seen::Taken
+            });
+            if state.store.unread().0.entries == 0 {
+                state.since = None;
+            }
+            drop(state);
+            lost.extend(taken.lost);
+            let taken_things = things.into_iter().zip(taken.places);
+            read.extend(taken_things.map(|((thing, measure), place)| Read { thing, measure, place }));
+            if taken.ended {
+                break;
+            }
+        }
+        for (reason, items) in lost {
+            self.own.lose(items, reason, "it was read back from the spool");
+        }
+        read
+    }
+
+    /// Items that were in memory as well have been delivered or lost.
+    pub(in super::super) fn settle(&self, places: &[Place]) {
+        self.own.state().store.settle(places);
+    }
+}
+
+impl Own {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What would be thrown away first, and when it was written.
+    pub(super) fn victim(&self) -> Option<(Rank, u64)> {
+        self.state().store.victim()
+    }
+
+    /// Throws it away.
+    pub(super) fn evict(&self, victim: (Rank, u64), why: &str) {
+        let mut state = self.state();
+        let lost = state.store.evict(victim);
+        if state.store.unread().0.entries == 0 {
+            state.since = None;
+        }
+        drop(state);
+        self.lose(lost, FULL, why);
+    }
+
+    /// Items on disk are lost.
+    fn lose(&self, items: u64, reason: &'static str, cause: &str) {
+        self.ledger.enter(|tally| {
+            tally.recall(items);
+            tally.drop_queued(reason, items);
+        });
+        self.status.lost(items, reason, cause);
+    }
+}
+
+impl State {
+    fn unread(&self) -> Measure {
+        let (sum, bytes) = self.store.unread();
+        Measure { weight: usize::try_from(bytes).unwrap_or(usize::MAX), items: sum.items }
+    }
+}
+
+/// The time, in microseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn age(written: u64, now: u64) -> Duration {
+    Duration::from_micros(now.saturating_sub(written))
+}

@@ -1,0 +1,303 @@
+//! Whatever is written, settled and cut off: what is whole and not settled comes back, in order, once.
+
+use std::collections::BTreeSet;
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::super::entry::{HEADER, MAGIC};
+use super::*;
+
+/// A folder that goes with the test.
+pub(in crate::telemetry::delivery) struct Folder(pub(in crate::telemetry::delivery) PathBuf);
+
+impl Folder {
+    pub(in crate::telemetry::delivery) fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("cruddur-spool-{}", uuid::Uuid::new_v4())))
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        files(&self.0).unwrap().into_iter().map(|file| file.path).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// What the test knows of an item.
+#[derive(Debug, Clone)]
+struct Item {
+    body: Vec<u8>,
+    file: PathBuf,
+    /// Where it ends in its file.
+    end: u64,
+    /// Where its mark ends, at the latest.
+    settled: Option<u64>,
+}
+
+/// A store, and what must be in it.
+struct Model {
+    folder: Folder,
+    store: Store,
+    budget: Budget,
+    written: u64,
+    /// In the order of their writing.
+    items: Vec<Item>,
+    /// In memory: places, and the items' bodies.
+    out: Vec<(Vec<Place>, Vec<Vec<u8>>)>,
+}
+
+const SEGMENT: u64 = 400;
+
+impl Model {
+    fn new() -> Self {
+        let (folder, budget) = (Folder::new(), Budget::new(u64::MAX));
+        let (store, found) = Store::open(folder.0.clone(), SEGMENT, budget.clone()).unwrap();
+        assert_eq!(found, Found::default());
+        Self { folder, store, budget, written: 0, items: Vec::new(), out: Vec::new() }
+    }
+
+    fn append(&mut self, ranks: &[(Rank, usize)], out: bool) {
+        let mut group = Group::default();
+        let mut bodies = Vec::new();
+        for (rank, length) in ranks {
+            let body = [&self.written.to_le_bytes(), vec![7; *length].as_slice()].concat();
+            self.written += 1;
+            group.add(*rank, 1, out, |into| into.extend_from_slice(&body));
+            bodies.push(body);
+        }
+        let sizes = group.sizes();
+        // The clock stands, so that sequences must do without it.
+        let (fates, failure) = self.store.append(group, [true; RANKS], 1_000);
+        assert!(failure.is_none(), "{failure:?}");
+        sizes.iter().for_each(|size| self.budget.take(*size as u64));
+        let places: Vec<_> = fates
+            .iter()
+            .map(|fate| if let Fate::Kept(place) = fate { *place } else { panic!("{fate:?}") })
+            .collect();
+        let mut after = sizes;
+        for ((place, body), (rank, _)) in places.iter().zip(&bodies).zip(ranks) {
+            let file = path(&self.folder.0, place.segment, *rank);
+            let left = &mut after[*rank as usize];
+            *left -= HEADER + body.len();
+            let end = length(&file) - *left as u64;
+            self.items.push(Item { body: body.clone(), file, end, settled: None });
+        }
+        if out {
+            self.out.push((places, bodies));
+        }
+    }
+
+    fn read(&mut self, most: usize) {
+        let mut bodies = Vec::new();
+        let taken = self.store.read(most, |stored| {
+            bodies.push(stored.body.to_vec());
+            Seen::Taken
+        });
+        assert_eq!((taken.places.len(), taken.lost.len()), (bodies.len(), 0));
+        let known: BTreeSet<_> = self.out.iter().flat_map(|(_, bodies)| bodies).collect();
+        let waiting = self.items.iter().filter(|item| item.settled.is_none() && !known.contains(&item.body));
+        let expected: Vec<_> = waiting.map(|item| item.body.clone()).take(most).collect();
+        assert_eq!(bodies, expected);
+        self.out.push((taken.places, bodies));
+    }
+
+    fn settle(&mut self, which: usize) {
+        if self.out.is_empty() {
+            return;
+        }
+        let (places, bodies) = self.out.swap_remove(which % self.out.len());
+        self.store.settle(&places);
+        for item in self.items.iter_mut().filter(|item| bodies.contains(&item.body)) {
+            item.settled = Some(length(&item.file));
+        }
+        self.items.retain(|item| item.file.exists());
+    }
+
+    /// The process is killed, and a file loses its end.
+    fn crash(&mut self, cut: Option<(usize, u64)>) {
+        let files = self.folder.files();
+        let cut = cut.filter(|_| !files.is_empty());
+        let mut torn = false;
+        if let Some((which, bytes)) = cut {
+            let file = &files[which % files.len()];
+            let left = length(file).saturating_sub(bytes);
+            OpenOptions::new().write(true).open(file).unwrap().set_len(left).unwrap();
+            for item in self.items.iter_mut().filter(|item| item.file == *file) {
+                item.settled = item.settled.filter(|end| *end <= left);
+            }
+            let before = self.items.len();
+            self.items.retain(|item| item.file != *file || item.end <= left);
+            torn = self.items.len() < before;
+        }
+        self.out.clear();
+        self.budget = Budget::new(u64::MAX);
+        let found;
+        (self.store, found) = Store::open(self.folder.0.clone(), SEGMENT, self.budget.clone()).unwrap();
+        assert!(found.strange.is_empty() && (torn || found.spoilt == 0), "{found:?}");
+        assert_eq!(found.items as usize, self.items.iter().filter(|item| item.settled.is_none()).count());
+        self.items.retain(|item| item.file.exists());
+    }
+
+    fn check(&self) {
+        let on_disk: u64 = self.folder.files().iter().map(|file| length(file)).sum();
+        assert_eq!((self.store.bytes(), self.budget.used()), (on_disk, on_disk));
+        let left = self.items.iter().filter(|item| item.settled.is_none()).count() as u64;
+        assert_eq!(self.store.left().items, left);
+        let out: usize = self.out.iter().map(|(places, _)| places.len()).sum();
+        assert_eq!(self.store.unread().0.items, left - out as u64);
+        assert_eq!(self.store.oldest().is_some(), left > 0);
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append(Vec<(Rank, usize)>, bool),
+    Read(usize),
+    Settle(usize),
+    Crash(Option<(usize, u64)>),
+}
+
+fn ranks() -> impl Strategy<Value = Vec<(Rank, usize)>> {
+    prop::collection::vec((prop::sample::select(&Rank::ALL[..]), 0_usize..120), 1..8)
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (ranks(), prop::bool::weighted(0.2)).prop_map(|(ranks, out)| Step::Append(ranks, out)),
+        3 => (0_usize..12).prop_map(Step::Read),
+        3 => any::<usize>().prop_map(Step::Settle),
+        1 => Just(Step::Crash(None)),
+        1 => (any::<usize>(), 0_u64..300).prop_map(|cut| Step::Crash(Some(cut))),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_whole_and_not_settled_comes_back_in_order_and_once(steps in steps()) {
+        let mut model = Model::new();
+        for step in steps {
+            match step {
+                Step::Append(ranks, out) => model.append(&ranks, out),
+                Step::Read(most) => model.read(most),
+                Step::Settle(which) => model.settle(which),
+                Step::Crash(cut) => model.crash(cut),
+            }
+            model.check();
+        }
+        model.crash(None);
+        model.read(usize::MAX);
+        while !model.out.is_empty() {
+            model.settle(0);
+        }
+        model.check();
+        prop_assert!(model.folder.files().is_empty(), "{:?}", model.folder.files());
+    }
+
+    #[test]
+    fn a_spoilt_byte_costs_no_more_than_what_it_hides(ranks in ranks(), which: usize, at: usize, bit in 0..8_u8) {
+        let mut model = Model::new();
+        model.append(&ranks, false);
+        let files = model.folder.files();
+        let file = &files[which % files.len()];
+        let mut bytes = fs::read(file).unwrap();
+        let at = at % bytes.len();
+        bytes[at] ^= 1 << bit;
+        fs::write(file, &bytes).unwrap();
+        let (mut store, found) =
+            Store::open(model.folder.0.clone(), SEGMENT, Budget::new(u64::MAX)).unwrap();
+        let mut bodies = Vec::new();
+        let taken = store.read(usize::MAX, |stored| {
+            bodies.push(stored.body.to_vec());
+            Seen::Taken
+        });
+        let hit = model.items.iter().find(|item| item.file == *file && item.end > at as u64).unwrap();
+        let behind = |item: &Item| item.file == *file && item.end >= hit.end;
+        let in_body = at as u64 >= hit.end - (hit.body.len() as u64);
+        let safe = model.items.iter().filter(|item| if in_body { item.body != hit.body } else { !behind(item) });
+        prop_assert_eq!(bodies, safe.map(|item| item.body.clone()).collect::<Vec<_>>());
+        if at < MAGIC.len() {
+            prop_assert_eq!(found.strange.len(), 1);
+        } else {
+            let corrupt: u64 = taken.lost.iter().map(|(_, items)| items).sum();
+            prop_assert_eq!((found.spoilt, corrupt), if in_body { (0, 1) } else { (1, 0) });
+        }
+    }
+}
+
+#[test]
+fn what_is_worth_least_is_thrown_away_first_and_then_the_oldest() {
+    use Rank::{Detail, Notable, Routine};
+    let mut model = Model::new();
+    for rank in [Notable, Routine, Detail, Notable, Detail, Routine] {
+        // Each fills a file.
+        model.append(&[(rank, 350)], false);
+    }
+    let mut order = Vec::new();
+    while let Some(victim) = model.store.victim() {
+        order.push((victim.0, model.store.evict(victim)));
+    }
+    let expected = [Detail, Detail, Routine, Routine, Notable, Notable].map(|rank| (rank, 1));
+    assert_eq!(order, expected);
+    assert_eq!(model.budget.used(), 0);
+    assert!(model.folder.files().is_empty());
+}
+
+#[test]
+fn what_is_in_memory_is_not_thrown_away() {
+    let mut model = Model::new();
+    model.append(&[(Rank::Detail, 350)], false);
+    model.append(&[(Rank::Notable, 350)], false);
+    model.read(1);
+    assert_eq!(model.store.victim().map(|(rank, _)| rank), Some(Rank::Notable));
+}
+
+#[test]
+fn a_file_of_another_version_is_left_alone() {
+    let folder = Folder::new();
+    fs::create_dir_all(&folder.0).unwrap();
+    let file = path(&folder.0, 7, Rank::Routine);
+    fs::write(&file, b"cruddur\x02 and what only that version knows").unwrap();
+    let (store, found) = Store::open(folder.0.clone(), SEGMENT, Budget::new(u64::MAX)).unwrap();
+    assert_eq!(found.strange, [format!("{} is not of this version", file.display())]);
+    assert_eq!((store.bytes(), store.left().items), (0, 0));
+    assert!(file.exists());
+}
+
+#[test]
+fn a_disk_that_takes_nothing_fails_items_and_keeps_the_rest() {
+    let mut model = Model::new();
+    model.append(&[(Rank::Notable, 10)], false);
+    // The next file cannot be made.
+    model.store.segment_size = 0;
+    model.store.folder = model.folder.0.join("gone");
+    let mut group = Group::default();
+    group.add(Rank::Notable, 1, false, |into| into.push(1));
+    let (fates, failure) = model.store.append(group, [true; RANKS], 1_000);
+    assert_eq!((fates, failure.is_some()), (vec![Fate::Failed], true));
+    model.store.folder = model.folder.0.clone();
+    model.append(&[(Rank::Notable, 10)], false);
+    model.read(9);
+    assert_eq!(model.out[0].1.len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn nobody_else_can_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut model = Model::new();
+    model.append(&[(Rank::Notable, 10)], false);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&model.folder.0), mode(&model.folder.files()[0])), (0o700, 0o600));
+}

@@ -1,0 +1,141 @@
+//! Protobuf, written from front to back.
+
+/// A message as it is written: fields in any order, each by its number. Zeros and empty texts are left out, as
+/// protobuf 3 has it; what must be there even so is what a `oneof` chose.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Message(Vec<u8>);
+
+/// How a field's value is written: in as many bytes as it takes, in 8, behind its length, in 4.
+const VARINT: u64 = 0;
+const FIXED_64: u64 = 1;
+const LENGTH: u64 = 2;
+const FIXED_32: u64 = 5;
+
+impl Message {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(low_seven(value) | 0x80);
+            value >>= 7;
+        }
+        self.0.push(low_seven(value));
+    }
+
+    fn key(&mut self, field: u64, kind: u64) {
+        self.varint(field << 3 | kind);
+    }
+
+    /// A number that is left out where it is 0.
+    pub(super) fn uint(&mut self, field: u64, value: impl Into<u64>) {
+        let value = value.into();
+        if value != 0 {
+            self.chosen_uint(field, value);
+        }
+    }
+
+    /// A number that was chosen.
+    pub(super) fn chosen_uint(&mut self, field: u64, value: u64) {
+        self.key(field, VARINT);
+        self.varint(value);
+    }
+
+    pub(super) fn fixed64(&mut self, field: u64, value: u64) {
+        self.key(field, FIXED_64);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(super) fn fixed32(&mut self, field: u64, value: u32) {
+        self.key(field, FIXED_32);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// Bytes or text, left out where they are empty.
+    pub(super) fn bytes(&mut self, field: u64, value: impl AsRef<[u8]>) {
+        let value = value.as_ref();
+        if !value.is_empty() {
+            self.chosen_bytes(field, value);
+        }
+    }
+
+    /// Bytes or text that were chosen, or one of several.
+    pub(super) fn chosen_bytes(&mut self, field: u64, value: &[u8]) {
+        self.key(field, LENGTH);
+        self.varint(value.len() as u64);
+        self.0.extend_from_slice(value);
+    }
+
+    /// A message within this one.
+    pub(super) fn message(&mut self, field: u64, write: impl FnOnce(&mut Self)) {
+        self.key(field, LENGTH);
+        let at = self.0.len();
+        // A byte for the length, which is enough for most; what is longer makes room when its length is known.
+        self.0.push(0);
+        write(self);
+        let length = (self.0.len() - at - 1) as u64;
+        if let Some(place) = self.0.get_mut(at).filter(|_| length < 0x80) {
+            *place = low_seven(length);
+        } else {
+            let mut prefix = Self::default();
+            prefix.varint(length);
+            self.0.splice(at..=at, prefix.0);
+        }
+    }
+}
+
+fn low_seven(value: u64) -> u8 {
+    (value & 0x7f) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+    use opentelemetry_proto::tonic::trace::v1::Span;
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_the_official_types_write(
+            text in ".{0,300}",
+            key in ".{0,200}",
+            number in any::<i64>(),
+            (time, flags, dropped) in (1_u64.., 1_u32.., any::<u32>()),
+        ) {
+            let value = |value| Some(AnyValue { value: Some(value) });
+            let attribute = |value| KeyValue { key: key.clone(), value, ..KeyValue::default() };
+            let attributes =
+                vec![attribute(value(Value::StringValue(text.clone()))), attribute(value(Value::IntValue(number)))];
+            let span = Span {
+                name: text.clone(),
+                start_time_unix_nano: time,
+                attributes,
+                dropped_attributes_count: dropped,
+                flags,
+                ..Span::default()
+            };
+            let mut written = Message::default();
+            written.bytes(5, &text);
+            written.fixed64(7, time);
+            written.message(9, |attribute| {
+                attribute.bytes(1, &key);
+                attribute.message(2, |value| value.chosen_bytes(1, text.as_bytes()));
+            });
+            written.message(9, |attribute| {
+                attribute.bytes(1, &key);
+                attribute.message(2, |value| value.chosen_uint(3, number.cast_unsigned()));
+            });
+            written.uint(10, dropped);
+            written.fixed32(16, flags);
+            prop_assert_eq!(written.into_bytes(), span.encode_to_vec());
+        }
+    }
+}
