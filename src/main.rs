@@ -74,7 +74,7 @@ async fn serve(Loaded { config, warnings, .. }: &Loaded) -> anyhow::Result<ExitC
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let telemetry = match Telemetry::start(config, io::stdout()) {
         Ok(telemetry) => Arc::new(telemetry),
-        Err(error @ (StartError::Otlp(_) | StartError::Spool(_))) => {
+        Err(error @ (StartError::Otlp(_) | StartError::Rollbar(_) | StartError::Spool(_))) => {
             writeln!(io::stderr(), "error: {error}")?;
             return Ok(EXIT_CONFIGURATION.into());
         }

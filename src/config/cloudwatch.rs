@@ -13,17 +13,17 @@ use super::shown::{Shown, one_line};
 use super::variable::variables;
 
 variables! {
-    CLOUDWATCH_LOG_GROUP: Group = group, "cruddur where there are a region and credentials, else off",
+    CLOUDWATCH_LOG_GROUP: Group = group, "cruddur with a region and credentials, else off",
         "the log group, which switches CloudWatch Logs on; off";
     CLOUDWATCH_LOG_STREAM: StreamName = stream, "{service}/{host}/{port}",
-        "the log stream, with {service}, {environment}, {host}, {port} and {instance} (new at each start)";
+        "the log stream; filled in are {service}, {environment}, {host}, {port}, {instance}";
     CLOUDWATCH_CREATE_GROUP: bool = parse::switch, "on", "off leaves it to others to create the group; streams are created";
     CLOUDWATCH_RETENTION_DAYS: Retention = retention, "-", "how long the group keeps lines; - leaves it as it is";
     CLOUDWATCH_LOG_CLASS: LogClass = class, "STANDARD", "class of a group that is created: STANDARD or INFREQUENT_ACCESS";
     CLOUDWATCH_LOG_FORMAT: LineFormat = format, "json", "json, or classic for [2026-Nov-20 23:55] 127.0.0.1 GET http /path 200 OK";
     CLOUDWATCH_LOG_LEVEL: LevelFilter = level, "info", "which log events are sent beside access lines: off, error, warn, info, debug or trace";
     CLOUDWATCH_METRICS_NAMESPACE: String = namespace, "-",
-        "makes access lines metrics too (embedded metric format): Latency, Count and Faults by route";
+        "makes access lines metrics too: Latency, Count and Faults by route";
     AWS_REGION: String = region, "AWS_DEFAULT_REGION", "the region; without either, the profile's or the machine's";
     AWS_DEFAULT_REGION: String = region, "-", "the same; AWS_REGION wins";
     AWS_ENDPOINT_URL_CLOUDWATCH_LOGS: Url = endpoint, "AWS_ENDPOINT_URL", "where CloudWatch Logs is, instead of in the region";

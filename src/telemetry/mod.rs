@@ -64,7 +64,7 @@ pub enum StartError {
     Otlp(#[from] otlp::StartError),
     /// Rollbar cannot be set up.
     #[error(transparent)]
-    Rollbar(#[from] rollbar::SetupError),
+    Rollbar(#[from] rollbar::StartError),
     /// The spool that was asked for cannot be used.
     #[error("SPOOL_DIR: {0}; name a directory that this service may write to, or set SPOOL=off")]
     Spool(#[from] SpoolError),
@@ -82,7 +82,9 @@ impl Telemetry {
             Terminal::start(format(config.log.format), config.otlp.console, out, books.open(TERMINAL))?;
         let notice: Notice = terminal.notice();
         // Only what has a backend to go to is kept.
-        let is_needed = config.otlp.traces.is_some() || config.cloudwatch.group.is_some();
+        let is_needed = config.otlp.traces.is_some()
+            || config.cloudwatch.group.is_some()
+            || config.rollbar.token.is_some();
         let spool = if is_needed { open_spool(&config.spool, &notice)? } else { None };
         let around = Surroundings {
             resource: &resource,
@@ -96,7 +98,8 @@ impl Telemetry {
         let xray = Xray::start(&config.xray, config.service.version, log_group, &runtime, &books, &notice);
         let cloudwatch =
             CloudWatch::start(&config.cloudwatch, &resource, &runtime, &books, &notice, spool.as_ref())?;
-        let rollbar = Rollbar::start(&config.rollbar, &config.service.name, &runtime, &books, &notice)?;
+        let name = &config.service.name;
+        let rollbar = Rollbar::start(&config.rollbar, name, &runtime, &books, &notice, spool.as_ref())?;
 
         let mut limits = SpanLimits::default();
         // OTLP's limits are applied where its spans are drawn; the SDK's only keep a runaway span within bounds.
@@ -222,6 +225,8 @@ impl Telemetry {
         let mut kept: BTreeMap<_, _> = self.otlp.kept().into_iter().collect();
         let lines = self.cloudwatch.as_ref().and_then(CloudWatch::kept);
         kept.extend(lines.map(|lines| (CLOUDWATCH, lines)));
+        let items = self.rollbar.as_ref().and_then(Rollbar::kept);
+        kept.extend(items.map(|items| (ROLLBAR, items)));
         let tallies = self.books.tallies().into_iter();
         tallies
             .map(|(backend, items)| {

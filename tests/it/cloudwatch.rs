@@ -92,7 +92,8 @@ async fn a_request_is_an_access_line_and_its_log_events_in_json() {
     let lines = lines(&logs);
     assert_eq!(report.0["cloudwatch"].delivered, 2, "{report}");
     let [event, access] = &lines[..] else { panic!("{lines:#?}") };
-    let xray = format!("1-{}-{}", &trace_id[..8], &trace_id[8..]);
+    let (epoch, rest) = trace_id.split_at(8);
+    let xray = format!("1-{epoch}-{rest}");
     for line in [event, access] {
         assert_eq!((&line["trace_id"], &line["xray_trace_id"]), (&json!(trace_id), &json!(xray)));
         assert!(line["time"].as_str().unwrap().ends_with('Z') && line["event_id"].is_string());

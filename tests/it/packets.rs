@@ -168,6 +168,7 @@ fn at_rollbar(items: &[Value]) -> Found {
     items
         .iter()
         .map(|item| {
+            let item = &item["data"];
             let (title, level) =
                 (item["title"].as_str().unwrap_or_default(), item["level"].as_str().unwrap());
             let status = &item["custom"]["status"];

@@ -1,24 +1,27 @@
 //! Others who speak the same languages: for OTLP a real collector, and OpenTelemetry's own protobuf for Python; for
-//! X-Ray and CloudWatch Logs AWS's own clients.
+//! X-Ray, CloudWatch and what is deployed there AWS's own clients; for Kubernetes the schemas of its API.
 //!
 //! They live in virtual environments below the target folder, which the first test that needs one makes.
 
 mod cloudwatch;
 pub(crate) mod environment;
+mod folder;
+mod kubernetes;
 mod lines;
 pub(crate) mod moto;
+mod provision;
 pub(crate) mod running;
 mod xray;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use self::environment::{Environment, OTLP, run};
+use self::folder::Folder;
 use self::running::Running;
 use crate::caller::Caller;
 use crate::process::Process;
@@ -27,23 +30,6 @@ use crate::stand_in::{Otlp, Seen, Signal, attributes, hex};
 const HOME: &str = "/api/activities/home";
 const DURATION: &str = "http.server.request.duration";
 const REQUESTS: usize = 200;
-
-/// A folder of its own for a test; it is removed when this is dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(Uuid::new_v4().to_string());
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
-}
 
 /// Sends home requests; returns the trace ids of the answers.
 async fn load(address: SocketAddr) -> BTreeSet<String> {

@@ -18,6 +18,7 @@ use crate::caller::Caller;
 use crate::otlp::relay::batch;
 use crate::process::Process;
 use crate::stand_in::cloudwatch::{self as logs, CloudWatch, Operation};
+use crate::stand_in::rollbar::{self, Rollbar};
 use crate::stand_in::{Answer, Otlp, Received, Seen, Signal, attributes, hex};
 
 const HOME: &str = "/api/activities/home";
@@ -307,6 +308,39 @@ async fn what_cannot_be_delivered_by_the_end_is_delivered_by_the_next_process_on
     };
     assert_eq!(instances.len(), 2, "each under the process that made it");
     assert_eq!(directory.segments().len(), 0);
+}
+
+#[tokio::test]
+async fn an_item_for_rollbar_outlives_the_process_under_its_uuid_and_without_the_token() {
+    let (directory, stand_in) = (Directory::new(), Rollbar::start());
+    stand_in.always(rollbar::Answer::of(502, "bad gateway"));
+    let endpoint = stand_in.endpoint();
+    let variables = [
+        ("SPOOL", "on"),
+        ("SPOOL_DIR", directory.path()),
+        ("ROLLBAR_ACCESS_TOKEN", rollbar::TOKEN),
+        ("ROLLBAR_ENDPOINT", &endpoint),
+        ("SHUTDOWN_GRACE", "1s"),
+    ];
+    let process = Process::start(&variables);
+    let mut caller = Caller::connect(process.address).await;
+    let error_id = caller.get("/test/raise?chain=1").await.json()["error_id"].clone();
+    stand_in.wait_until("a post", |seen| !seen.posts.is_empty()).await;
+    let ended = process.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.err.contains("  rollbar: created 1, delivered 0, spooled 1\n"), "{}", ended.err);
+    let segments = directory.segments();
+    let holds = |text: &str| segments.iter().any(|(_, bytes)| String::from_utf8_lossy(bytes).contains(text));
+    assert!(holds(error_id.as_str().unwrap()) && !holds(rollbar::TOKEN));
+
+    stand_in.always(rollbar::Answer::taken());
+    let process = Process::start(&variables);
+    stand_in.wait_until("the item", |seen| seen.posts.iter().any(|post| post.status == 200)).await;
+    assert_eq!(process.terminate().code, Some(0));
+    stand_in.assert_clean();
+    let taken: Vec<_> = stand_in.posts().into_iter().filter(|post| post.status == 200).collect();
+    let [post] = &taken[..] else { panic!("{} items", taken.len()) };
+    assert_eq!(post.item["data"]["uuid"], error_id);
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@ use backtrace::{Backtrace, BacktraceFrame};
 /// The most frames that a stack is shown with.
 pub const MOST: usize = 100;
 
+/// The longest name of a function, in bytes.
+const LONGEST: usize = 500;
+
 /// One call of a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -57,13 +60,22 @@ fn look_up(captured: &Backtrace) -> Vec<Frame> {
 
 fn of_frame(frame: &BacktraceFrame) -> Vec<Frame> {
     let of_symbol = |symbol: &backtrace::BacktraceSymbol| {
-        let name = symbol.name().map(|name| format!("{name:#}"))?;
+        let name = shortened(format!("{:#}", symbol.name()?));
         let file = symbol.filename().map(|path| path.display().to_string());
         let in_app = file.as_deref().is_some_and(is_own);
         let file = file.map(|path| if in_app { relative(&path).to_owned() } else { path });
         Some(Frame { file, line: symbol.lineno(), function: name, in_app })
     };
     frame.symbols().iter().filter_map(of_symbol).collect()
+}
+
+/// A future of many layers has a name of kilobytes, of which the beginning says which it is.
+fn shortened(mut name: String) -> String {
+    if name.len() > LONGEST {
+        name.truncate(name.floor_char_boundary(LONGEST));
+        name.push('…');
+    }
+    name
 }
 
 /// Whether an innermost frame belongs to noticing the failure and not to the failure: the capturing itself, the
@@ -104,6 +116,15 @@ fn relative(path: &str) -> &str {
 mod tests {
     use super::*;
     use crate::telemetry::observe::Fault;
+
+    #[test]
+    fn a_function_is_known_by_the_beginning_of_its_name() {
+        assert_eq!(shortened("poll<F>".to_owned()), "poll<F>");
+        assert_eq!(
+            shortened(format!("{}é{}", "x".repeat(499), "y".repeat(9))),
+            format!("{}…", "x".repeat(499))
+        );
+    }
 
     #[inline(never)]
     fn fails() -> Fault {

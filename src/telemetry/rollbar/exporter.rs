@@ -166,6 +166,17 @@ impl<W: Wire> Sink for Api<W> {
         Measure { weight: size_of::<Item>() + item.document.len(), items: 1 }
     }
 
+    fn encode(&self, item: &Item, into: &mut Vec<u8>) {
+        into.extend_from_slice(item.id.as_bytes());
+        into.extend_from_slice(item.document.as_bytes());
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Option<Item> {
+        let (id, document) = bytes.split_first_chunk()?;
+        let document = std::str::from_utf8(document).ok().filter(|document| !document.is_empty())?;
+        Some(Item::new(Uuid::from_bytes(*id), document.to_owned()))
+    }
+
     async fn send(&self, batch: &[Item]) -> Result<Sent, SendError> {
         // A batch is one item: that is all that a post takes.
         match batch {

@@ -30,7 +30,10 @@ use self::desk::{Clerk, Desk, Work};
 use self::document::{Constants, Scrubber};
 use self::exporter::{Api, Http, Item};
 pub use self::layer::{HookLayer, ReportLog, Reports};
-use super::delivery::{Backoff, Books, BoxError, Delivery, Limits, Measure, Notice, Policy, Runtime, Status};
+use super::delivery::{
+    Backoff, Books, BoxError, Delivery, Keep, Kept, Limits, Measure, Notice, Policy, Runtime, Spool,
+    SpoolError, Status,
+};
 use super::observe::EnlistLayer;
 use crate::config;
 
@@ -45,6 +48,9 @@ const POLICY: Policy = Policy {
     backoff: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(300) },
 };
 
+/// How long an undelivered item is worth sending: who has not mended a failure by then has seen it again.
+const KEEP: Keep = Keep { max_age: Duration::from_secs(7 * 24 * 3600), through: false };
+
 /// The name under which the delivery is shown.
 pub(super) const ROLLBAR: &str = "rollbar";
 
@@ -58,13 +64,16 @@ pub(super) struct Rollbar {
 
 /// Rollbar cannot be started.
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+pub enum StartError {
     /// The operating system did not give a thread.
     #[error("the operating system gives no thread: {0}")]
     Thread(#[from] io::Error),
     /// The client cannot be made.
     #[error("no client for Rollbar can be made: {0}")]
     Client(BoxError),
+    /// What is undelivered cannot be kept.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
 }
 
 impl Rollbar {
@@ -75,14 +84,17 @@ impl Rollbar {
         runtime: &Runtime,
         books: &Books,
         notice: &Notice,
-    ) -> Result<Option<Self>, SetupError> {
+        spool: Option<&Spool>,
+    ) -> Result<Option<Self>, StartError> {
         let Some(token) = config.token.clone() else { return Ok(None) };
-        let http = Http::new(&config.endpoint, &token).map_err(SetupError::Client)?;
+        let http = Http::new(&config.endpoint, &token).map_err(StartError::Client)?;
         let ledger = books.open(ROLLBAR);
         let desk = Desk::new(Arc::clone(&ledger));
         let status = Status::new(format!("Rollbar at {}", config.endpoint), notice.clone());
         let api = Api::new(http, token.clone(), desk.clone(), Arc::clone(&ledger));
-        let delivery = Delivery::start(api, POLICY, status, Arc::clone(&ledger), runtime);
+        let log = spool.map(|spool| spool.log(ROLLBAR, KEEP, Arc::clone(&ledger), status.clone()));
+        let delivery =
+            Delivery::start_spooled(api, POLICY, status, Arc::clone(&ledger), log.transpose()?, runtime);
         let clerk = Clerk {
             constants: Constants {
                 service: service.to_owned(),
@@ -112,6 +124,11 @@ impl Rollbar {
     /// How it is doing.
     pub(super) fn state(&self) -> String {
         self.delivery.status().sentence()
+    }
+
+    /// What is on disk.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        self.delivery.kept()
     }
 
     /// Looks into what waits, and sends it.

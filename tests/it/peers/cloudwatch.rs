@@ -10,8 +10,8 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::Folder;
 use super::environment::{AWS, Environment, run};
+use super::folder::Folder;
 use crate::stand_in::cloudwatch::{Answer, CloudWatch, Operation, Streams};
 
 const HOUR: i64 = 3_600_000;

@@ -45,6 +45,14 @@ pub(crate) const LINT: Kind = Kind {
     needed_by: "the tests of what is not Rust",
 };
 
+/// The schemas of Kubernetes' objects.
+pub(crate) const KUBERNETES: Kind = Kind {
+    folder: "kubernetes",
+    ready: "kubernetes-ready",
+    requirements: &["kubernetes-validate==1.37.0", "PyYAML==6.0.3"],
+    needed_by: "the tests of deploy/kubernetes",
+};
+
 pub(crate) struct Environment {
     home: PathBuf,
 }

@@ -1,20 +1,12 @@
-//! X-Ray, by AWS's own clients: what the service sends can be uploaded and read back, and what sets up the group and
-//! the sampling rule is what the command line takes.
+//! X-Ray, by AWS's own client: what the service sends can be uploaded and read back.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
 
-use axum::Router;
-use axum::body::Bytes;
-use http::Uri;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::spawn_blocking;
 
-use super::Folder;
-use super::environment::{AWS, Environment};
+use super::folder::Folder;
 use super::moto::Moto;
 use crate::caller::Caller;
 use crate::process::Process;
@@ -59,88 +51,4 @@ async fn a_document_that_aws_does_not_take_does_not_come_back() {
     let nameless = r#"{"id":"53995c3f42cd8ad8","trace_id":"1-5759e988-bd862e3fe1be46a994272793","start_time":1,"end_time":2}"#;
     let read = spawn_blocking(|| read_back(&[nameless.to_owned()])).await.unwrap();
     assert_eq!(read, json!({"unprocessed": ["53995c3f42cd8ad8"], "documents": {}, "faults": {}}));
-}
-
-/// The path and the body of each request, in order.
-type Requests = Arc<Mutex<Vec<(String, Value)>>>;
-
-/// Something that takes every call to AWS.
-async fn aws() -> (String, Requests, JoinSet<()>) {
-    let (listener, requests) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Requests::default());
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let take = {
-        let requests = Arc::clone(&requests);
-        async move |uri: Uri, body: Bytes| {
-            let call = (uri.path().to_owned(), serde_json::from_slice(&body).unwrap());
-            requests.lock().unwrap().push(call);
-            "{}"
-        }
-    };
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move { axum::serve(listener, Router::new().fallback(take)).await.unwrap() });
-    (url, requests, tasks)
-}
-
-const SCRIPT: &str = include_str!("../../../aws/xray-setup.sh");
-const RULE: &str = include_str!("../../../aws/json/xray.json");
-
-/// Runs the script, with this rule beside it, against something that takes every call.
-async fn set_up(script: &str, rule: &str) -> (Output, Vec<(String, Value)>) {
-    let folder = Folder::new();
-    fs::create_dir(folder.0.join("json")).unwrap();
-    fs::write(folder.0.join("xray-setup.sh"), script).unwrap();
-    fs::write(folder.0.join("json/xray.json"), rule).unwrap();
-    let (url, requests, _tasks) = aws().await;
-    let output = spawn_blocking(move || {
-        let executables = Environment::get(&AWS).executables();
-        Command::new("bash")
-            .arg(folder.0.join("xray-setup.sh"))
-            .env_clear()
-            .env("PATH", format!("{}:/usr/bin:/bin", executables.display()))
-            // Where nobody has left any configuration.
-            .env("HOME", &folder.0)
-            .env("AWS_DEFAULT_REGION", "us-east-1")
-            .env("AWS_ENDPOINT_URL", url)
-            .env("AWS_ACCESS_KEY_ID", "dummy")
-            .env("AWS_SECRET_ACCESS_KEY", "dummy")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    });
-    let output = output.await.unwrap();
-    let requests = requests.lock().unwrap().clone();
-    (output, requests)
-}
-
-fn group() -> (String, Value) {
-    let body = json!({"GroupName": "Cruddur", "FilterExpression": r#"service("cruddur-backend")"#});
-    ("/CreateGroup".to_owned(), body)
-}
-
-#[tokio::test]
-async fn aws_is_asked_for_the_group_and_the_rule() {
-    let (output, requests) = set_up(SCRIPT, RULE).await;
-    assert!(output.status.success(), "{output:?}");
-    let rule = json!({"SamplingRule": {"RuleName": "Cruddur", "ResourceARN": "*", "Priority": 9000, "FixedRate": 0.1,
-        "ReservoirSize": 5, "ServiceName": "cruddur-backend", "ServiceType": "*", "Host": "*", "HTTPMethod": "*",
-        "URLPath": "*", "Version": 1}});
-    assert_eq!(requests, [group(), ("/CreateSamplingRule".to_owned(), rule)]);
-}
-
-#[tokio::test]
-async fn what_is_wrong_with_the_rule_or_the_script_is_noticed_before_it_is_sent() {
-    let (high, misspelt) =
-        (RULE.replace("9000", r#""high""#), RULE.replace("ReservoirSize", "ReservoirSise"));
-    let option = SCRIPT.replace("--filter-expression", "--filter-expresion");
-    for (script, rule, sent, complaint) in [
-        (SCRIPT, &*high, &[group()][..], "Invalid type for parameter SamplingRule.Priority, value: high"),
-        (SCRIPT, &misspelt, &[group()], "Unknown parameter in SamplingRule: \"ReservoirSise\""),
-        (&option, RULE, &[], "Unknown options: --filter-expresion,"),
-    ] {
-        let (output, requests) = set_up(script, rule).await;
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && said.contains(complaint), "{said}");
-        assert_eq!(requests, sent, "{complaint}");
-    }
 }
