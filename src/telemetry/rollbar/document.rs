@@ -108,11 +108,12 @@ impl Draw<'_> {
         self.constants.scrubber.text(text, &self.known)
     }
 
-    /// The line under which it is listed.
+    /// The line under which it is listed: the first one that says something.
     fn title(&self, finding: &Finding) -> String {
         let message = self.text(finding.message());
         let title = finding.class().map_or_else(|| message.clone(), |class| format!("{class}: {message}"));
-        first(title.lines().next().unwrap_or_default(), LONGEST_NAME)
+        let line = title.lines().find(|line| !line.trim().is_empty());
+        first(line.unwrap_or(finding.level), LONGEST_NAME)
     }
 
     fn body(&self, finding: &Finding) -> Value {
