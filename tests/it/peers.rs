@@ -4,13 +4,13 @@
 //! They live in virtual environments below the target folder, which the first test that needs one makes.
 
 mod cloudwatch;
-mod environment;
+pub(crate) mod environment;
 mod folder;
 mod kubernetes;
 mod lines;
-mod moto;
+pub(crate) mod moto;
 mod provision;
-mod running;
+pub(crate) mod running;
 mod xray;
 
 use std::collections::BTreeSet;
@@ -43,15 +43,15 @@ async fn load(address: SocketAddr) -> BTreeSet<String> {
 }
 
 /// Rotel, a collector.
-struct Collector {
+pub(crate) struct Collector {
     grpc: SocketAddr,
-    http: SocketAddr,
+    pub(crate) http: SocketAddr,
     _running: Running,
 }
 
 impl Collector {
     /// Starts it, to forward everything to `stand_in`.
-    fn start(environment: &Environment, stand_in: &Otlp) -> Self {
+    pub(crate) fn start(environment: &Environment, stand_in: &Otlp) -> Self {
         // Both at once, so that they differ.
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [grpc, http] = ports.each_ref().map(|port| port.local_addr().unwrap());

@@ -31,6 +31,8 @@ pub(super) use self::scrub::Scrubber;
 const LONGEST_NAME: usize = 255;
 /// Longest id of a person, in characters.
 const LONGEST_ID: usize = 40;
+/// Longest name of a function, in characters: the futures of a whole stack of layers are named by all of them.
+const LONGEST_FUNCTION: usize = 1024;
 /// What our own frames begin with: Rollbar shows the others folded.
 const ROOT: &str = "src";
 
@@ -106,11 +108,12 @@ impl Draw<'_> {
         self.constants.scrubber.text(text, &self.known)
     }
 
-    /// The line under which it is listed.
+    /// The line under which it is listed: the first one that says something.
     fn title(&self, finding: &Finding) -> String {
         let message = self.text(finding.message());
         let title = finding.class().map_or_else(|| message.clone(), |class| format!("{class}: {message}"));
-        first(title.lines().next().unwrap_or_default(), LONGEST_NAME)
+        let line = title.lines().find(|line| !line.trim().is_empty());
+        first(line.unwrap_or(finding.level), LONGEST_NAME)
     }
 
     fn body(&self, finding: &Finding) -> Value {
@@ -209,7 +212,8 @@ impl Draw<'_> {
 }
 
 fn frame(frame: &Frame) -> Value {
-    let mut own = json!({"filename": frame.file.as_deref().map_or("?", short), "method": frame.function});
+    let method = first(&frame.function, LONGEST_FUNCTION);
+    let mut own = json!({"filename": frame.file.as_deref().map_or("?", short), "method": method});
     if let Some(line) = frame.line {
         own["lineno"] = line.into();
     }

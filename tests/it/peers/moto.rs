@@ -8,14 +8,14 @@ use serde_json::Value;
 use super::environment::{AWS, Environment, run};
 use super::running::Running;
 
-pub(super) struct Moto {
+pub(crate) struct Moto {
     environment: Environment,
-    pub(super) url: String,
+    pub(crate) url: String,
     _running: Running,
 }
 
 impl Moto {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let environment = Environment::get(&AWS);
         let mut moto = environment.python();
         moto.arg(environment.executables().join("moto_server")).args(["-H", "127.0.0.1", "-p", "0"]);
@@ -25,7 +25,7 @@ impl Moto {
     }
 
     /// Runs a script of this folder with moto's address and `argument`; returns the JSON that it prints.
-    pub(super) fn ask(&self, script: &str, argument: impl AsRef<OsStr>) -> Value {
+    pub(crate) fn ask(&self, script: &str, argument: impl AsRef<OsStr>) -> Value {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/peers").join(script);
         let mut python = self.environment.python();
         python.env("AWS_EC2_METADATA_DISABLED", "true").arg(script).arg(&self.url).arg(argument);

@@ -5,14 +5,14 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
 /// A peer that serves; it is killed when this is dropped.
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     output: Option<JoinHandle<()>>,
 }
 
 impl Running {
     /// Starts it; returns what it has printed by the end of the line that has `ready` in it.
-    pub(super) fn start(mut command: Command, ready: &str) -> (Self, String) {
+    pub(crate) fn start(mut command: Command, ready: &str) -> (Self, String) {
         let (reader, writer) = io::pipe().unwrap();
         command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
