@@ -31,8 +31,6 @@ pub(super) use self::scrub::Scrubber;
 const LONGEST_NAME: usize = 255;
 /// Longest id of a person, in characters.
 const LONGEST_ID: usize = 40;
-/// Longest name of a function, in characters: the futures of a whole stack of layers are named by all of them.
-const LONGEST_FUNCTION: usize = 1024;
 /// What our own frames begin with: Rollbar shows the others folded.
 const ROOT: &str = "src";
 
@@ -212,8 +210,7 @@ impl Draw<'_> {
 }
 
 fn frame(frame: &Frame) -> Value {
-    let method = first(&frame.function, LONGEST_FUNCTION);
-    let mut own = json!({"filename": frame.file.as_deref().map_or("?", short), "method": method});
+    let mut own = json!({"filename": frame.file.as_deref().map_or("?", short), "method": frame.function});
     if let Some(line) = frame.line {
         own["lineno"] = line.into();
     }

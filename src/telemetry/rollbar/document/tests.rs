@@ -228,12 +228,6 @@ proptest! {
 }
 
 #[test]
-fn a_function_that_is_named_by_all_its_layers_is_cut() {
-    let named = Frame { file: None, line: None, function: "ä".repeat(10_000), in_app: false };
-    assert_eq!(frame(&named)["method"], "ä".repeat(LONGEST_FUNCTION));
-}
-
-#[test]
 fn a_title_is_the_first_line_that_says_something() {
     for (message, title) in [("\n \nhere\nthere", "here"), ("\n", "error")] {
         let kind = Kind::Event(event(message, Vec::new()));
