@@ -318,7 +318,11 @@ fn region(text: &str) -> Parsed<String> {
 }
 
 fn endpoint(text: &str) -> Parsed<Url> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let plain = |url: &Url| {
+        let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
+        is_http && url.username().is_empty() && url.password().is_none() && url.query().is_none()
+    };
+    let url = Url::parse(text).ok().filter(plain);
     url.ok_or("a URL such as http://localhost:5000".into())
 }
 

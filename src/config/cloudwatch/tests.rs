@@ -84,6 +84,8 @@ fn every_name_and_value_is_validated() {
         ("AWS_REGION", "us-east-1.evil.example"),
         ("AWS_REGION", "US"),
         ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "localhost:5000"),
+        ("AWS_ENDPOINT_URL", "http://me:dummy@localhost:5000"),
+        ("AWS_ENDPOINT_URL", "http://localhost:5000/?a=1"),
         ("AWS_ACCESS_KEY_ID", "with blank"),
     ] {
         let error = read(name, value).expect_err(value);

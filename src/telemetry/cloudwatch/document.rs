@@ -18,6 +18,10 @@ pub(super) const OVERHEAD: usize = 26;
 /// The longest text of an event, in bytes: 256 KiB by the older pages, 1 MiB by the newer, less the overhead. What is
 /// within the smaller is within both.
 const LONGEST: usize = 256 * 1024 - OVERHEAD;
+/// What an event takes in memory beside its texts.
+const FRAME: usize = 640;
+/// How many times larger in memory than as a line a home request is with its log event, roughly.
+pub(super) const SHARE: usize = 3;
 /// Marks where something was cut out.
 const CUT: &str = "…[truncated]";
 
@@ -70,22 +74,13 @@ pub(super) fn lines(items: &[Item], form: &Form) -> Vec<Line> {
     lines
 }
 
-/// About how long an item's line is with its overhead, in bytes. Rather too much than too little.
-pub(super) fn estimate(item: &Item) -> usize {
-    const FRAME: usize = 640;
-    FRAME
-        + match item {
-            Item::Request(record) => {
-                let request = record.request();
-                let route = request.route.as_ref().map_or(0, String::len);
-                let cause = record.fault.iter().flat_map(|fault| fault.causes());
-                let cause = cause.map(|cause| cause.message.len()).next().unwrap_or_default();
-                let panic = record.panic.as_ref().map_or(0, |panic| panic.message.len());
-                request.path.len() + 2 * route + cause + panic + attributes_weight(&record.attributes)
-            }
-            Item::Event(event) => event.message.len() + attributes_weight(&event.fields),
-            Item::Drawn(line) => return line.size(),
-        }
+/// How much an item takes in memory, in bytes and by estimate. Its line is shorter by [`SHARE`], as a rule.
+pub(super) fn weight(item: &Item) -> usize {
+    match item {
+        Item::Request(record) => record.weight(),
+        Item::Event(event) => FRAME + event.message.len() + attributes_weight(&event.fields),
+        Item::Drawn(line) => SHARE * line.size(),
+    }
 }
 
 /// An item as it is written to disk: its time, little endian, and its text.

@@ -159,10 +159,11 @@ impl Stream {
         let call = client.put_retention_policy().log_group_name(&self.place.group).retention_in_days(days);
         let Err(error) = call.send().await else { return };
         match answer::failure(&error) {
-            Failure::Other(SendError::Retry { .. }) => {
+            // The group may not be there yet.
+            Failure::NotThere(_) | Failure::Other(SendError::Retry { .. }) => {
                 self.set_retention(Some(days));
             }
-            _ => {
+            Failure::Other(_) => {
                 let (group, code) = (&self.place.group, error.code().unwrap_or("no answer"));
                 let text = format!(
                     "CLOUDWATCH_RETENTION_DAYS: {group} cannot be told to keep lines for {days} days ({code})"
@@ -192,7 +193,7 @@ impl Sink for Stream {
     type Item = Item;
 
     fn measure(item: &Item) -> Measure {
-        Measure { weight: document::estimate(item), items: 1 }
+        Measure { weight: document::weight(item), items: 1 }
     }
 
     fn rank(item: &Item) -> Rank {
@@ -213,6 +214,7 @@ impl Sink for Stream {
         if is_too_much(&lines) {
             return Err(SendError::Split { reason: "too_large", cause: "more than one call takes".into() });
         }
+        self.keep_for(client).await;
         let sent = match self.put(client, lines).await {
             Err(Failure::NotThere(_)) => {
                 self.create(client).await?;
@@ -220,9 +222,7 @@ impl Sink for Stream {
             }
             sent => sent,
         };
-        let sent = sent.map_err(Failure::or_retry)?;
-        self.keep_for(client).await;
-        Ok(sent)
+        sent.map_err(Failure::or_retry)
     }
 }
 

@@ -26,12 +26,12 @@ use super::delivery::{
 use super::observe::EnlistLayer;
 use crate::config;
 
-/// How much may wait in memory, in bytes of lines by estimate.
+/// How much may wait in memory, in bytes and by estimate.
 const CAPACITY: Measure = Measure { weight: 32 << 20, items: u64::MAX };
 /// What one call takes, by the API's model (2014-03-28): 10,000 events, and 1 MiB of which each event takes 26 bytes
 /// beside its text. Few lines wait a second for company, on disk, since an account has 5,000 calls a second for all that
 /// it runs.
-const BATCH: Limits = Limits { items: 10_000, weight: 1 << 20, linger: Duration::from_secs(1) };
+const BATCH: Limits = Limits { items: 10_000, weight: document::SHARE << 20, linger: Duration::from_secs(1) };
 /// Full jitter from 200 ms: a throttled account has 5,000 calls a second, and is soon itself again.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(30) };
 

@@ -3,6 +3,7 @@
 mod spooling;
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,6 +133,8 @@ pub(super) struct Worker<S: Sink> {
     log: Option<Log>,
     /// When a disk that took nothing is asked again.
     spool_again: Option<Instant>,
+    /// When a disk that gave nothing is asked again.
+    read_again: Option<Instant>,
     /// Sent before, and to be sent again before anything else.
     returned: VecDeque<Batch<S::Item>>,
     sending: JoinSet<Result<Sent, SendError>>,
@@ -154,6 +157,7 @@ impl<S: Sink> Worker<S> {
             gate: Gate::new(policy.backoff),
             log,
             spool_again: None,
+            read_again: None,
             returned: VecDeque::new(),
             sending: JoinSet::new(),
             on_its_way: HashMap::new(),
@@ -199,7 +203,11 @@ impl<S: Sink> Worker<S> {
         let (waiting, oldest) = spooled.unwrap_or(queued);
         let age = oldest.map(|since| now.duration_since(since));
         let fresh = batch::next(&self.policy.batch, waiting, age, deadline.is_some());
-        let ready = if self.returned.is_empty() { fresh } else { Next::Ship };
+        let ready = match self.read_again.map(|again| again.saturating_duration_since(now)) {
+            _ if !self.returned.is_empty() => Next::Ship,
+            Some(wait) if !wait.is_zero() && fresh == Next::Ship => Next::Wait(wait),
+            _ => fresh,
+        };
         let permit = self.gate.permit(now, in_flight, self.policy.in_flight);
         let spool_at = self.spool_at(now, queued);
         Situation { now, deadline, ready, permit, in_flight, spool_at }
@@ -231,9 +239,11 @@ impl<S: Sink> Worker<S> {
     }
 
     /// The oldest batch on disk. As long as there is one, what is in memory is newer.
-    fn recall(&self) -> Option<Batch<S::Item>> {
+    fn recall(&mut self) -> Option<Batch<S::Item>> {
         let log = self.log.as_ref().filter(|log| log.waits().0.items > 0)?;
-        let read = log.take(&self.policy.batch, |bytes| self.sink.decode(bytes), S::measure);
+        let decode = |bytes: &[u8]| catch_unwind(AssertUnwindSafe(|| self.sink.decode(bytes))).ok().flatten();
+        let (read, unreadable) = log.take(&self.policy.batch, decode, S::measure);
+        self.read_again = unreadable.then(|| Instant::now() + SPOOL_AGAIN);
         let mut batch = Batch {
             items: Arc::default(),
             measures: Vec::with_capacity(read.len()),

@@ -66,6 +66,9 @@ pub struct Kept {
     pub oldest_seconds: u64,
 }
 
+/// Whether the disk did not give now what it may give later.
+type Unreadable = bool;
+
 /// An item that was read back.
 #[derive(Debug)]
 pub(in super::super) struct Read<T> {
@@ -177,13 +180,14 @@ impl Log {
         admitted
     }
 
-    /// Reads back what goes into one batch, oldest first.
+    /// Reads back what goes into one batch, oldest first, and says whether the disk did not give all of it.
     pub(in super::super) fn take<T>(
         &self,
         limits: &Limits,
         decode: impl Fn(&[u8]) -> Option<T>,
         measure: impl Fn(&T) -> Measure,
-    ) -> Vec<Read<T>> {
+    ) -> (Vec<Read<T>>, Unreadable) {
+        let mut unreadable = false;
         let (mut read, mut sum, mut lost) = (Vec::new(), Measure::default(), Vec::new());
         let now = now();
         loop {
@@ -209,6 +213,7 @@ impl Log {
             }
             drop(state);
             lost.extend(taken.lost);
+            unreadable |= taken.unreadable;
             let taken_things = things.into_iter().zip(taken.places);
             read.extend(taken_things.map(|((thing, measure), place)| Read { thing, measure, place }));
             if taken.ended {
@@ -218,7 +223,7 @@ impl Log {
         for (reason, items) in lost {
             self.own.lose(items, reason, "it was read back from the spool");
         }
-        read
+        (read, unreadable)
     }
 
     /// Items that were in memory as well have been delivered or lost.

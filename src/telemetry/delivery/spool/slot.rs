@@ -4,9 +4,9 @@
 //! lock that ends with its process, however it ends. What others that are gone have left is moved over, so that the
 //! next start delivers it, whichever folder it was in.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::files::move_all;
@@ -25,6 +25,9 @@ impl Slot {
     /// Takes the first folder below `directory` that is free, and all that has no owner any more.
     pub(super) fn take(directory: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        if is_anybodys(&fs::symlink_metadata(directory)?) {
+            return Err(io::Error::other("anybody may write to it, or leads elsewhere"));
+        }
         let own = (0..MOST).find_map(|number| {
             let folder = directory.join(format!("instance-{number}"));
             Self::lock(folder).transpose()
@@ -52,13 +55,15 @@ impl Slot {
 
     /// Takes a folder, unless another process or another user has it.
     fn lock(folder: PathBuf) -> io::Result<Option<Self>> {
+        if fs::symlink_metadata(&folder).is_ok_and(|found| !found.is_dir()) {
+            return Ok(None);
+        }
         match DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).read(true).write(true).mode(0o600);
-        let lock = match options.open(folder.join("lock")) {
+        // The folder itself is locked: what cleans up /tmp leaves alone what is in a folder that is.
+        let lock = match File::open(&folder) {
             // It is there, and somebody else's.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
             opened => opened?,
@@ -71,12 +76,21 @@ impl Slot {
         let probe = folder.join("probe");
         // Left by a process that was killed just here.
         fs::remove_file(&probe).ok();
-        let ours = OpenOptions::new().create_new(true).write(true).open(&probe)?.metadata()?.uid();
+        let ours = match OpenOptions::new().create_new(true).write(true).open(&probe) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+            opened => opened?.metadata()?.uid(),
+        };
         fs::remove_file(&probe)?;
-        let found = fs::metadata(&folder)?;
+        let found = fs::symlink_metadata(&folder)?;
         // In a directory for all, such as /tmp, somebody may have made it for us to fill.
-        let is_private = found.uid() == ours && found.mode() & 0o077 == 0;
-        Ok(is_private.then_some(Self { folder, _lock: lock }))
+        if !found.is_dir() || found.uid() != ours {
+            return Ok(None);
+        }
+        if found.mode() & 0o077 != 0 {
+            // Platforms that mount a volume for a group give the group everything that is on it.
+            fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
+        }
+        Ok(Some(Self { folder, _lock: lock }))
     }
 
     /// Moves everything to another folder.
@@ -91,10 +105,14 @@ impl Slot {
     }
 }
 
+/// Whether others may put folders there in our name, or have it lead elsewhere.
+fn is_anybodys(directory: &Metadata) -> bool {
+    const STICKY: u32 = 0o1000;
+    !directory.is_dir() || directory.mode() & 0o002 != 0 && directory.mode() & STICKY == 0
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::super::budget::Budget;
     use super::super::group::Group;
     use super::super::store::tests::Folder;
@@ -146,11 +164,30 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_may_read_is_not_used() {
+    fn a_folder_of_ours_that_others_may_read_is_closed_to_them_and_used() {
         let directory = Folder::new();
         let open = directory.0.join("instance-0");
         fs::create_dir_all(&open).unwrap();
-        fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&open, Permissions::from_mode(0o2775)).unwrap();
+        assert!(Slot::take(&directory.0).unwrap().folder.ends_with("instance-0"));
+        assert_eq!(fs::metadata(&open).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_directory_that_is_anybodys_is_refused_and_a_link_is_not_followed() {
+        let directory = Folder::new();
+        fs::create_dir_all(&directory.0).unwrap();
+        fs::set_permissions(&directory.0, Permissions::from_mode(0o777)).unwrap();
+        assert!(Slot::take(&directory.0).unwrap_err().to_string().contains("anybody"));
+        // As /tmp is.
+        fs::set_permissions(&directory.0, Permissions::from_mode(0o1777)).unwrap();
+        let elsewhere = directory.0.join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, directory.0.join("instance-0")).unwrap();
         assert!(Slot::take(&directory.0).unwrap().folder.ends_with("instance-1"));
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "nothing is written there");
+        let link = directory.0.join("link");
+        std::os::unix::fs::symlink(&directory.0, &link).unwrap();
+        assert!(Slot::take(&link).is_err());
     }
 }

@@ -64,6 +64,8 @@ pub(super) struct Taken {
     pub(super) lost: Vec<(&'static str, u64)>,
     /// There is no more, or it was left.
     pub(super) ended: bool,
+    /// The disk does not give it now; it may later.
+    pub(super) unreadable: bool,
 }
 
 /// What a former process left.
@@ -221,7 +223,10 @@ impl Store {
             let seen = match segment.body(&waiting) {
                 Ok(Some(body)) => see(Stored { written: facts.sequence, items: facts.items.into(), body }),
                 Ok(None) => Seen::Lost(CORRUPT),
-                Err(_) => Seen::Lost(UNREADABLE),
+                Err(_) => {
+                    taken.unreadable = true;
+                    Seen::Left
+                }
             };
             if seen == Seen::Left {
                 taken.ended = true;
@@ -255,7 +260,15 @@ impl Store {
                     Ok(None) => {
                         segment.abandon();
                     }
-                    Err(_) => taken.lost.push((UNREADABLE, segment.abandon().items)),
+                    // Somebody has deleted it.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        taken.lost.push((UNREADABLE, segment.abandon().items));
+                    }
+                    // Out of descriptors, or a disk that is away for a moment. Nothing newer may go before it.
+                    Err(_) => {
+                        taken.unreadable = true;
+                        return None;
+                    }
                 }
             }
             self.sweep(rank);

@@ -301,3 +301,23 @@ fn nobody_else_can_read_it() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&model.folder.0), mode(&model.folder.files()[0])), (0o700, 0o600));
 }
+
+#[test]
+fn what_the_disk_does_not_give_now_is_given_later() {
+    let mut model = Model::new();
+    model.append(&[(Rank::Notable, 10), (Rank::Notable, 20)], false);
+    let Model { folder, store, .. } = model;
+    drop(store);
+    let (mut store, _) = Store::open(folder.0.clone(), SEGMENT, Budget::new(u64::MAX)).unwrap();
+    let [file] = &folder.files()[..] else { panic!("one file") };
+    let aside = file.with_extension("aside");
+    fs::rename(file, &aside).unwrap();
+    // It can be opened for nothing.
+    fs::create_dir(file).unwrap();
+    let taken = store.read(10, |_| Seen::Taken);
+    assert!(taken.unreadable && taken.places.is_empty() && taken.lost.is_empty());
+    fs::remove_dir(file).unwrap();
+    fs::rename(&aside, file).unwrap();
+    let taken = store.read(10, |_| Seen::Taken);
+    assert_eq!((taken.unreadable, taken.places.len()), (false, 2));
+}

@@ -246,7 +246,7 @@ async fn what_is_too_old_for_its_destination_is_not_sent() {
     let status = Status::new("there", Arc::new(|_, _| {}));
     let keep = Keep { max_age: Duration::ZERO, ..KEEP };
     let log = spool.log("there", keep, Arc::clone(&ledger), status).unwrap();
-    let read = log.take(&policy().batch, |_| Some(()), |()| Measure { weight: 1, items: 1 });
+    let (read, _) = log.take(&policy().batch, |_| Some(()), |()| Measure { weight: 1, items: 1 });
     assert!(read.is_empty());
     let tally = ledger.tally();
     assert_eq!((tally.created, tally.dropped["spool_expired"], tally.spooled), (9, 9, 0));
