@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
+use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanId, TraceId};
-use opentelemetry::{KeyValue, Value};
 use tracing::Level;
-use tracing::field::{Field, Visit};
 
 use super::exchange::Exchange;
 
@@ -90,54 +89,4 @@ impl fmt::Display for EventId {
 pub trait LogView: Send + Sync + 'static {
     /// An event was emitted; `exchange` is the request it belongs to. Must not block, panic or emit events.
     fn on_event(&self, event: &Arc<LogEvent>, exchange: Option<&Exchange>);
-}
-
-/// Gathers an event's fields; counts stay integers.
-#[derive(Debug, Default)]
-pub(super) struct Fields {
-    pub(super) message: String,
-    pub(super) others: Vec<KeyValue>,
-}
-
-impl Fields {
-    fn push(&mut self, field: &Field, value: impl Into<Value>) {
-        self.others.push(KeyValue::new(field.name(), value));
-    }
-}
-
-impl Visit for Fields {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.push(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        match i64::try_from(value) {
-            Ok(value) => self.push(field, value),
-            Err(_) => self.push(field, value.to_string()),
-        }
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push(field, value);
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            value.clone_into(&mut self.message);
-        } else {
-            self.push(field, value.to_owned());
-        }
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.message = format!("{value:?}");
-        } else {
-            self.push(field, format!("{value:?}"));
-        }
-    }
 }
