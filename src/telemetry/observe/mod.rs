@@ -26,6 +26,7 @@ mod fields;
 mod forwarded;
 pub mod frames;
 mod future;
+mod heads;
 mod heard;
 mod identity;
 mod layer;
