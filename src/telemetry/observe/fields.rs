@@ -12,6 +12,9 @@ use tracing::{Level, Metadata};
 const EXCEPTION_MESSAGE: &str = "exception.message";
 const EXCEPTION_STACKTRACE: &str = "exception.stacktrace";
 
+/// How deep a chain of sources is followed; an error whose `source` is itself would never end.
+const MAX_SOURCES: usize = 16;
+
 /// A count as an integer, as long as OpenTelemetry has one that is large enough.
 fn count(value: u64) -> Value {
     i64::try_from(value).map_or_else(|_| value.to_string().into(), Value::from)
@@ -20,7 +23,7 @@ fn count(value: u64) -> Value {
 /// The sources of an error, outermost first.
 fn sources(error: &(dyn Error + 'static)) -> Value {
     let sources = std::iter::successors(error.source(), |&source| source.source());
-    let texts: Vec<StringValue> = sources.map(|source| source.to_string().into()).collect();
+    let texts: Vec<StringValue> = sources.take(MAX_SOURCES).map(|source| source.to_string().into()).collect();
     Value::Array(Array::String(texts))
 }
 
