@@ -51,7 +51,7 @@ const AUTHOR_NAME: &str = "Andrew Brown";
 
 /// A number of things as spans take it.
 ///
-/// `tracing-opentelemetry` turns `usize` and `u64` into strings; no collection here outgrows an `i64`.
+/// OpenTelemetry has no unsigned integers; no collection here outgrows an `i64`.
 fn count(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
 }

@@ -33,14 +33,25 @@ impl Timestamp {
 
     /// As it is written, in ASCII.
     pub(super) fn bytes(self) -> [u8; LEN] {
-        let mut text = TEMPLATE;
-        put(&mut text[0..4], self.0.year().unsigned_abs());
-        put(&mut text[5..7], self.0.month());
-        put(&mut text[8..10], self.0.day());
-        put(&mut text[11..13], self.0.hour());
-        put(&mut text[14..16], self.0.minute());
-        put(&mut text[17..19], self.0.second());
-        put(&mut text[20..26], self.0.nanosecond() % 1_000_000_000 / 1_000);
+        let (mut text, time) = (TEMPLATE, self.0.naive_utc());
+        let (date, second) = (time.date(), time.num_seconds_from_midnight());
+        // A leap second is more than a thousand million nanoseconds.
+        let (year, micros) = (date.year().unsigned_abs(), time.nanosecond() % 1_000_000_000 / 1_000);
+        for (place, part) in [
+            (0, year / 100),
+            (2, year),
+            (5, date.month()),
+            (8, date.day()),
+            (11, second / 3_600),
+            (14, second / 60 % 60),
+            (17, second % 60),
+            (20, micros / 10_000),
+            (22, micros / 100),
+            (24, micros),
+        ] {
+            text[place] = digit(part / 10);
+            text[place + 1] = digit(part);
+        }
         text
     }
 
@@ -49,12 +60,10 @@ impl Timestamp {
     }
 }
 
-/// Writes `value` in decimal, filling `digits` from the right.
-fn put(digits: &mut [u8], mut value: u32) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(value % 10).unwrap_or_default();
-        value /= 10;
-    }
+/// The last digit of a number.
+fn digit(number: u32) -> u8 {
+    // A remainder of ten fits.
+    b'0' + (number % 10) as u8
 }
 
 impl From<DateTime<Utc>> for Timestamp {

@@ -110,8 +110,9 @@ impl Telemetry {
         limits.max_attributes_per_link = at_least(limits.max_attributes_per_link, asked.link_attributes);
         limits.max_events_per_span = at_least(1024, asked.events);
         limits.max_links_per_span = at_least(1024, asked.links);
+        let sampler = RecordAll(config.otlp.sampler.clone());
         let provider = SdkTracerProvider::builder()
-            .with_sampler(RecordAll(config.otlp.sampler.clone()))
+            .with_sampler(sampler.clone())
             .with_id_generator(EpochIds::default())
             .with_span_processor(SpanCollector::new(otlp.outside()))
             .with_span_limits(limits)
@@ -126,7 +127,8 @@ impl Telemetry {
         if let Some(rollbar) = &rollbar {
             views.push(Box::new(rollbar.log_view()));
         }
-        let dispatch = subscriber::subscriber(&provider, &config.log.filter, floor, views);
+        let spans = subscriber::spans(sampler, limits, otlp.outside());
+        let dispatch = subscriber::subscriber(spans, &config.log.filter, floor, views);
         let mut exclude_paths = config.observe.exclude_paths.clone();
         if otlp.relay().is_some() {
             // What carries telemetry is not observed itself.

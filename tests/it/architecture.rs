@@ -275,7 +275,7 @@ fn modules_import_only_what_they_may_know() {
     }
     assert!(backend("crate::telemetry::terminal::layer").is_some());
     let crates = crates();
-    assert!(crates.contains("tracing_opentelemetry") && !crates.contains("insta"), "{crates:?}");
+    assert!(crates.contains("tracing_subscriber") && !crates.contains("insta"), "{crates:?}");
     let breaches = breaches(&sources, &crates);
     assert!(breaches.is_empty(), "{}", breaches.join("\n"));
 }

@@ -249,6 +249,10 @@ impl Exchange {
             drop(facts);
             self.tell(Notice::Straggler(Box::new(span)));
         } else if facts.spans.len() < MAX_SPANS {
+            if facts.spans.capacity() == 0 {
+                // Most have one or two, and room for more is so large that the allocator takes its time over it.
+                facts.spans.reserve_exact(2);
+            }
             facts.spans.push(span);
         } else {
             facts.dropped_spans += 1;
@@ -297,12 +301,12 @@ impl Exchange {
     fn tell(&self, notice: Notice) {
         let Some(record) = self.0.record.get() else { return };
         let mut audience = self.audience();
-        audience.notices.push_back(notice);
         if audience.busy {
-            return;
+            return audience.notices.push_back(notice);
         }
         audience.busy = true;
-        while let Some(notice) = audience.notices.pop_front() {
+        let mut next = Some(notice);
+        while let Some(notice) = next {
             let mut views = std::mem::take(&mut audience.views);
             drop(audience);
             match &notice {
@@ -313,6 +317,7 @@ impl Exchange {
             // What was enlisted meanwhile comes after those who were there.
             views.append(&mut audience.views);
             audience.views = views;
+            next = audience.notices.pop_front();
         }
         audience.busy = false;
     }
@@ -372,6 +377,7 @@ impl Facts {
             dropped_spans: facts.dropped_spans,
             events: facts.events,
             dropped_events: facts.dropped_events,
+            weight: OnceLock::new(),
         }
     }
 }

@@ -24,13 +24,19 @@ pub(super) struct Origin {
     pub(super) scheme: Option<Scheme>,
 }
 
+impl Origin {
+    /// What is known where no proxy has told of anything.
+    pub(super) fn direct(peer: Option<SocketAddr>) -> Self {
+        Self { client: peer.map(|peer| peer.ip().to_canonical()), ..Self::default() }
+    }
+}
+
 /// Reads `Forwarded`, else the `X-Forwarded-*` family, as far as `trusted` proxies vouch for them. That order is
 /// OpenTelemetry's; a proxy that writes only the older family and is trusted must not hand on a client's `Forwarded`.
 pub(super) fn origin(headers: &HeaderMap, peer: Option<SocketAddr>, trusted: &[IpNet]) -> Origin {
-    let peer = peer.map(|peer| peer.ip().to_canonical());
-    let direct = Origin { client: peer, ..Origin::default() };
+    let direct = Origin::direct(peer);
     let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip));
-    if !peer.is_some_and(is_trusted) {
+    if !direct.client.is_some_and(is_trusted) {
         return direct;
     }
     let hops =

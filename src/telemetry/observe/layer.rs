@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{Extensions, HeaderMap, HeaderName, Method, Request, Response, header};
 use http_body::Body;
 use ipnet::IpNet;
 use opentelemetry::Context as TraceContext;
@@ -20,27 +20,12 @@ use tower::{Layer, Service};
 use super::body::ObserveBody;
 use super::conventions;
 use super::exchange::Exchange;
-use super::forwarded;
+use super::forwarded::{self, Origin};
 use super::future::ObserveFuture;
-use super::identity::{BAGGAGE, EpochIds, Identity, Propagator, TRACEPARENT, X_AMZN_TRACE_ID};
+use super::heads::{Heads, without_userinfo};
+use super::identity::{EpochIds, Identity, Propagator};
 use super::record::{Opening, RequestFacts, Scheme};
 use super::redact;
-
-/// The headers a record keeps. All others, `authorization` and `cookie` among them, never enter it.
-const KEPT_HEADERS: [HeaderName; 9] = [
-    header::HOST,
-    header::USER_AGENT,
-    header::ACCEPT,
-    header::CONTENT_TYPE,
-    header::CONTENT_LENGTH,
-    header::REFERER,
-    HeaderName::from_static("x-request-id"),
-    TRACEPARENT,
-    X_AMZN_TRACE_ID,
-];
-
-/// How much of a header's value is kept, in bytes: no user agent in the wild is longer.
-const LONGEST_HEADER: usize = 2048;
 
 /// What the observer must be told about the world around it.
 #[derive(Debug, Clone)]
@@ -117,8 +102,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<R>) -> Self::Future {
-        let exchange = self.observer.open(&request);
-        let context = self.observer.context(request.headers(), &exchange);
+        let (exchange, context) = self.observer.open(&request);
         let bodyless = request.method() == Method::HEAD;
         request.extensions_mut().insert(exchange.clone());
         let inner = {
@@ -130,23 +114,28 @@ where
 }
 
 impl Observer {
-    fn open<R>(&self, request: &Request<R>) -> Exchange {
+    /// Opens the exchange, and the context in which everything below runs.
+    fn open<R>(&self, request: &Request<R>) -> (Exchange, TraceContext) {
         let (clock, started) = (Instant::now(), SystemTime::now());
-        let facts = self.facts(request);
-        let mut identity = Identity::extract(request.headers(), &self.settings.propagators, &self.ids);
+        let heads = Heads::of(request.headers());
+        let (has_ids, has_baggage) = (heads.ids, heads.baggage);
+        let facts = self.facts(request, heads);
+        // Where there is nothing to read, nobody needs to look for it.
+        let propagators = if has_ids { &*self.settings.propagators } else { &[] };
+        let mut identity = Identity::extract(request.headers(), propagators, &self.ids);
         identity.sampled = self.sampled(&identity);
         let excluded = self.settings.exclude_paths.iter().any(|path| path == request.uri().path());
-        Exchange::open(Opening { identity, request: facts, started }, clock, excluded)
+        let exchange = Exchange::open(Opening { identity, request: facts, started }, clock, excluded);
+        let baggage = has_baggage.then(|| self.baggage(request.headers())).flatten();
+        let context = baggage.unwrap_or_default().with_value(exchange.clone());
+        let server_span = exchange.identity().span_context();
+        (exchange, context.with_remote_span_context(server_span))
     }
 
-    /// The context in which everything below runs: the server span for a parent, the exchange to file under.
-    fn context(&self, headers: &HeaderMap, exchange: &Exchange) -> TraceContext {
-        let identity = exchange.identity();
-        let mut context = TraceContext::new();
-        if self.settings.propagators.contains(&Propagator::Baggage) && headers.contains_key(BAGGAGE) {
-            context = self.baggage.extract_with_context(&context, &Headers(headers));
-        }
-        context.with_value(exchange.clone()).with_remote_span_context(identity.span_context())
+    /// A context with the caller's baggage, if it is taken.
+    fn baggage(&self, headers: &HeaderMap) -> Option<TraceContext> {
+        let is_taken = self.settings.propagators.contains(&Propagator::Baggage);
+        is_taken.then(|| self.baggage.extract_with_context(&TraceContext::new(), &Headers(headers)))
     }
 
     fn sampled(&self, identity: &Identity) -> bool {
@@ -159,17 +148,20 @@ impl Observer {
         result.decision == SamplingDecision::RecordAndSample
     }
 
-    fn facts<R>(&self, request: &Request<R>) -> RequestFacts {
+    fn facts<R>(&self, request: &Request<R>, heads: Heads<'_>) -> RequestFacts {
         let (headers, uri) = (request.headers(), request.uri());
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-        let origin = forwarded::origin(headers, peer, &self.settings.trusted_proxies);
+        let origin = if heads.forwarding {
+            forwarded::origin(headers, peer, &self.settings.trusted_proxies)
+        } else {
+            Origin::direct(peer)
+        };
         let scheme = origin.scheme.unwrap_or(match uri.scheme_str() {
             Some("https") => Scheme::Https,
             _ => Scheme::Http,
         });
         let host = origin.host.as_deref().or_else(|| uri.authority().map(|authority| authority.as_str()));
-        let host = host.or_else(|| headers.get(header::HOST).and_then(|host| host.to_str().ok()));
-        let (server_address, server_port) = split_host(host, scheme);
+        let (server_address, server_port) = split_host(host.or(heads.host), scheme);
         let method = request.method().clone();
         RequestFacts {
             method_known: self.settings.known_methods.iter().any(|known| known == method.as_str()),
@@ -184,8 +176,8 @@ impl Observer {
             client_address: origin.client,
             client_forwarded: origin.forwarded,
             peer,
-            content_length: content_length(headers),
-            headers: kept(headers),
+            content_length: heads.content_length,
+            headers: heads.kept,
         }
     }
 }
@@ -194,51 +186,24 @@ impl Observer {
 fn split_host(host: Option<&str>, scheme: Scheme) -> (Option<String>, Option<u16>) {
     let Some(host) = host.filter(|host| !host.is_empty()) else { return (None, None) };
     let host = without_userinfo(host);
-    let (address, port) = match host.rsplit_once(':') {
-        // The last colon of an address without brackets belongs to IPv6 where there are several.
-        Some((address, port)) if !address.contains(':') || address.ends_with(']') => {
-            (address, port.parse().ok())
+    let (address, port) = match host.as_bytes().iter().rposition(|byte| *byte == b':') {
+        Some(colon) => {
+            let (address, port) = host.split_at(colon);
+            // The last colon of an address without brackets belongs to IPv6 where there are several.
+            let is_port = address.ends_with(']') || !address.as_bytes().contains(&b':');
+            if is_port {
+                (address, port.strip_prefix(':').and_then(|port| port.parse().ok()))
+            } else {
+                (host, None)
+            }
         }
-        _ => (host, None),
+        None => (host, None),
     };
     (Some(address.to_owned()), port.or_else(|| Some(scheme.default_port())))
 }
 
-/// A host as it should have been sent: a URI may carry a password before it, which is nobody's business.
-fn without_userinfo(host: &str) -> &str {
-    host.rsplit('@').next().unwrap_or(host)
-}
-
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn kept(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    let mut kept = Vec::with_capacity(4);
-    for name in &KEPT_HEADERS {
-        let Some(value) = headers.get(name) else { continue };
-        // These two may carry secrets in parts that nobody needs.
-        let bare = match *name {
-            header::REFERER => value.to_str().ok().map(redact::url_without_query),
-            header::HOST => value.to_str().ok().map(|host| without_userinfo(host).to_owned()),
-            _ => {
-                // A copy, and not a clone, which would keep the whole buffer that the request was read into.
-                kept.extend(
-                    HeaderValue::from_bytes(bounded(value.as_bytes())).map(|value| (name.clone(), value)),
-                );
-                continue;
-            }
-        };
-        if let Some(Ok(bare)) = bare.map(HeaderValue::try_from) {
-            kept.push((name.clone(), bare));
-        }
-    }
-    kept
-}
-
-/// The beginning of a header's value.
-fn bounded(value: &[u8]) -> &[u8] {
-    value.get(..LONGEST_HEADER).unwrap_or(value)
 }
 
 /// Headers, as OpenTelemetry's propagators read them.

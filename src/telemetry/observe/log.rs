@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
+use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanId, TraceId};
-use opentelemetry::{KeyValue, Value};
 use tracing::Level;
-use tracing::field::{Field, Visit};
 
 use super::exchange::Exchange;
 use super::panic::PanicReport;
@@ -99,63 +98,5 @@ pub trait LogView: Send + Sync + 'static {
     /// for. Called from the panic hook, so it must not do more than take a note; and it must not panic.
     fn on_panic(&self, panic: &PanicReport, exchange: Option<&Exchange>) {
         let _ = (panic, exchange);
-    }
-}
-
-/// The field by which an event says whether it is to be reported.
-const REPORT: &str = "report";
-
-/// Gathers an event's fields; counts stay integers.
-#[derive(Debug, Default)]
-pub(super) struct Fields {
-    pub(super) message: String,
-    pub(super) report: Option<bool>,
-    pub(super) others: Vec<KeyValue>,
-}
-
-impl Fields {
-    fn push(&mut self, field: &Field, value: impl Into<Value>) {
-        self.others.push(KeyValue::new(field.name(), value));
-    }
-}
-
-impl Visit for Fields {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.push(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        match i64::try_from(value) {
-            Ok(value) => self.push(field, value),
-            Err(_) => self.push(field, value.to_string()),
-        }
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        if field.name() == REPORT {
-            self.report = Some(value);
-        } else {
-            self.push(field, value);
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            value.clone_into(&mut self.message);
-        } else {
-            self.push(field, value.to_owned());
-        }
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.message = format!("{value:?}");
-        } else {
-            self.push(field, format!("{value:?}"));
-        }
     }
 }

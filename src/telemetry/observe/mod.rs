@@ -1,28 +1,33 @@
 //! The observing core, which knows no vendor: every request is observed once.
 //!
 //! [`ObserveLayer`] opens an [`Exchange`] for each request. While it is in flight, what becomes known is noted in
-//! it: the spans and log events that the application emits ([`SpanCollector`], [`EventLayer`]), the error or the
+//! it: the spans and log events that the application emits ([`Spans`], [`EventLayer`]), the error or the
 //! panic that it fails with ([`Fault`], [`CatchPanicLayer`]). When the response's body has ended, or the client
 //! has left, the exchange becomes one immutable [`RequestRecord`], and each [`View`] that a backend's layer has
 //! enlisted is told.
 //!
 //! ```text
-//! layer -> future -> body        a request's way
-//! exchange (facts) -> record     what is noted of it
-//! identity, forwarded, redact    what may be known of its head
-//! collect, log, panic, fault     what happens inside
-//! conventions, line              what a record is called in OpenTelemetry's words, and as a JSON line
+//! layer -> future -> body               a request's way
+//! exchange (facts) -> record            what is noted of it
+//! heads, identity, forwarded, redact    what may be known of its head
+//! spans, events, collect                what happens inside: by `tracing`, and by OpenTelemetry's API
+//! log, panic, fault                     what is said of it
+//! conventions, line                     what a record is called in OpenTelemetry's words, and as a JSON line
 //! ```
 
 mod body;
 mod collect;
 pub mod conventions;
 mod enlist;
+mod events;
 mod exchange;
 mod fault;
+mod fields;
 mod forwarded;
 pub mod frames;
 mod future;
+mod heads;
+mod heard;
 mod identity;
 mod layer;
 pub mod line;
@@ -30,15 +35,20 @@ mod log;
 mod panic;
 mod record;
 pub mod redact;
+mod shards;
+mod span;
+mod spans;
 mod task;
 mod view;
 
 pub use self::body::ObserveBody;
-pub use self::collect::{EventLayer, Outside, RecordAll, SpanCollector};
+pub use self::collect::{Outside, RecordAll, SpanCollector};
 pub use self::enlist::{Enlist, EnlistLayer, Enlisting};
+pub use self::events::EventLayer;
 pub use self::exchange::{Exchange, new_error_id};
 pub use self::fault::{Cause, Fault};
 pub use self::future::ObserveFuture;
+pub use self::heard::Heard;
 pub use self::identity::{
     AmznTraceHeader, AmznTraceId, BAGGAGE, EpochIds, Identity, NotAnId, Propagator, Sampled, TRACEPARENT,
     TRACERESPONSE, TRACESTATE, X_AMZN_TRACE_ID, amzn_root, id_text, trace_parent,
@@ -49,5 +59,6 @@ pub use self::panic::{CatchPanic, CatchPanicFuture, CatchPanicLayer, PanicReport
 pub use self::record::{
     Opening, Outcome, RequestFacts, RequestRecord, Scheme, Stage, Verdict, attributes_weight, span_weight,
 };
+pub use self::spans::Spans;
 pub use self::task::InCurrentExchange;
 pub use self::view::View;

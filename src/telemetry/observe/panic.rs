@@ -13,7 +13,7 @@ use backtrace::Backtrace;
 use http::{Request, Response};
 use tower::{Layer, Service};
 
-use super::collect::EventLayer;
+use super::events::EventLayer;
 use super::exchange::Exchange;
 
 #[cfg(panic = "abort")]

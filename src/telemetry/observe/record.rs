@@ -1,7 +1,7 @@
 //! What is known of a request once it is over.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -52,6 +52,8 @@ pub struct RequestRecord {
     pub events: Vec<Arc<LogEvent>>,
     /// How many log events found no room in the record.
     pub dropped_events: u32,
+    /// See [`RequestRecord::weight`]: several backends ask, on the request's way.
+    pub(super) weight: OnceLock<usize>,
 }
 
 /// What is known of a request as soon as it has come in.
@@ -239,6 +241,10 @@ impl RequestRecord {
     /// rest has a fixed share.
     #[must_use]
     pub fn weight(&self) -> usize {
+        *self.weight.get_or_init(|| self.weigh())
+    }
+
+    fn weigh(&self) -> usize {
         let request = self.request();
         let headers = request.headers.iter().map(|(_, value)| value.len() + 64).sum::<usize>();
         let query = request.query.as_ref().map_or(0, String::len);
@@ -310,6 +316,7 @@ impl RequestRecord {
             dropped_spans: 0,
             events: Vec::new(),
             dropped_events: 0,
+            weight: OnceLock::new(),
         }
     }
 }

@@ -6,7 +6,6 @@ use cruddur::telemetry::observe::Exchange;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use serde_json::json;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::{serve, stop};
 use crate::caller::Caller;
@@ -21,21 +20,20 @@ async fn rich() {
     tracing::info!(a = 1, b = 2, c = 3, "first");
     tracing::info!("second");
     tracing::info!("third");
-    let span = tracing::info_span!("inner");
-    span.set_attribute("text", "äöü€12345");
+    let _entered = tracing::info_span!("inner").entered();
+    let context = opentelemetry::Context::current();
+    let span = context.span();
+    span.set_attribute(KeyValue::new("text", "äöü€12345"));
     let list = ["äöü€12345", "x"].map(StringValue::from).to_vec();
-    span.set_attribute("list", Value::Array(Array::String(list)));
-    span.set_attribute("number", 1_234_567_890_i64);
+    span.set_attribute(KeyValue::new("list", Value::Array(Array::String(list))));
+    span.set_attribute(KeyValue::new("number", 1_234_567_890_i64));
     for id in 1..=3_u64 {
         let sampled = TraceFlags::SAMPLED;
         let to = SpanContext::new(TraceId::from(7), SpanId::from(id), sampled, true, TraceState::NONE);
-        span.add_link_with_attributes(to, vec![KeyValue::new("a", "äöü€12345"), KeyValue::new("b", 2)]);
+        span.add_link(to, vec![KeyValue::new("a", "äöü€12345"), KeyValue::new("b", 2)]);
     }
-    let _entered = span.enter();
-    opentelemetry::Context::map_current(|context| {
-        let own = |key| KeyValue::new(key, "äöü€12345");
-        context.span().add_event("early", vec![own("a"), own("b")]);
-    });
+    let own = |key| KeyValue::new(key, "äöü€12345");
+    span.add_event("early", vec![own("a"), own("b")]);
     tracing::info!("late");
 }
 

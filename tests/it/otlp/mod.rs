@@ -8,6 +8,7 @@ mod metrics;
 pub(crate) mod relay;
 mod retries;
 mod sampling;
+mod spans;
 mod tls;
 
 use std::sync::Arc;

@@ -75,7 +75,7 @@ fn converse(
         let length = body.len();
         write!(
             writer,
-            "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}"
+            "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nx-amzn-RequestId: 1\r\nContent-Length: {length}\r\n\r\n{body}"
         )?;
     }
     Ok(())

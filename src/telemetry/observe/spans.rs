@@ -1,0 +1,259 @@
+//! `tracing`'s spans, filed under their exchange.
+//!
+//! The usual way is a registry for `tracing`, a layer that turns its spans into the SDK's, and a processor that is told
+//! of their ends: three books about one span, and a third of what it cost to observe a request. Here the book is kept
+//! once. What is inside of a span still sees it by OpenTelemetry's API: it is the current one of its context.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceContextExt as _};
+use opentelemetry::{Context, ContextGuard, InstrumentationScope};
+use opentelemetry_sdk::trace::{
+    IdGenerator as _, SamplingDecision, ShouldSample as _, SpanData, SpanEvents, SpanLimits, SpanLinks,
+};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_core::span::Current;
+use tracing_subscriber::filter::Targets;
+
+use super::collect::{Outside, RecordAll, number};
+use super::exchange::Exchange;
+use super::fields::SpanFields;
+use super::identity::EpochIds;
+use super::shards::Shards;
+use super::span::{OpenSpan, Place};
+
+/// The subscriber at the bottom: it opens a span of OpenTelemetry's for each of `tracing`'s. Cloning shares it.
+#[derive(Clone)]
+pub struct Spans(Arc<Inner>);
+
+struct Inner {
+    wanted: Targets,
+    ids: EpochIds,
+    sampler: RecordAll,
+    limits: SpanLimits,
+    scope: InstrumentationScope,
+    outside: Option<Outside>,
+    open: Shards<Arc<Open>>,
+}
+
+impl fmt::Debug for Spans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spans").field("open", &self.0.open.len()).finish_non_exhaustive()
+    }
+}
+
+/// A span that somebody has a handle of.
+struct Open {
+    metadata: &'static Metadata<'static>,
+    /// What is current inside of it; `None` where only a filter of the console's has asked for the span.
+    context: Option<Context>,
+    handles: AtomicUsize,
+    /// When it was left last, in nanoseconds since 1970; 0 if it never was.
+    left: AtomicU64,
+}
+
+/// A span that a thread is in.
+struct Entered {
+    id: Id,
+    open: Arc<Open>,
+    attached: Option<ContextGuard>,
+}
+
+thread_local! {
+    /// The spans that this thread is in, innermost last.
+    static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Spans {
+    /// Files spans of `wanted` targets and levels, and those of no request with `outside`.
+    #[must_use]
+    pub fn new(wanted: Targets, sampler: RecordAll, limits: SpanLimits, outside: Option<Outside>) -> Self {
+        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).build();
+        let (ids, open) = (EpochIds::default(), Shards::default());
+        Self(Arc::new(Inner { wanted, ids, sampler, limits, scope, outside, open }))
+    }
+
+    /// Whether spans, and events within spans, of this kind are filed.
+    pub(super) fn wants(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.wanted.would_enable(metadata.target(), metadata.level())
+    }
+
+    /// The context of the span that an event belongs to, where there is one that is filed.
+    pub(super) fn context_of(&self, event: &Event<'_>) -> Option<Context> {
+        if event.is_contextual() {
+            let innermost = |entered: &RefCell<Vec<Entered>>| {
+                entered.borrow().iter().rev().find_map(|entered| entered.open.context.clone())
+            };
+            return ENTERED.try_with(innermost).ok()?;
+        }
+        self.find(event.parent()?)?.context.clone()
+    }
+
+    fn find(&self, id: &Id) -> Option<Arc<Open>> {
+        self.0.open.of(id.into_u64()).get(&id.into_u64()).cloned()
+    }
+
+    /// Opens a span of OpenTelemetry's, unless telemetry is suppressed, and makes the context that holds inside.
+    fn open(&self, id: SpanId, attributes: &Attributes<'_>) -> Option<Context> {
+        let parent = self.parent(attributes);
+        if parent.is_telemetry_suppressed() {
+            return None;
+        }
+        let mut fields = SpanFields::with_capacity(attributes.fields().len());
+        attributes.record(&mut fields);
+        let name = fields.name.map_or(Cow::Borrowed(attributes.metadata().name()), Cow::Owned);
+        let kind = fields.kind.unwrap_or(SpanKind::Internal);
+        let span_context = self.span_context(id, &parent, &name, &kind);
+        let (above, start_time) = (parent.span(), SystemTime::now());
+        let above = above.span_context();
+        let data = SpanData {
+            span_context,
+            parent_span_id: above.span_id(),
+            parent_span_is_remote: above.is_valid() && above.is_remote(),
+            span_kind: kind,
+            name,
+            start_time,
+            end_time: start_time,
+            attributes: fields.attributes,
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: fields.status.unwrap_or(Status::Unset),
+            instrumentation_scope: self.0.scope.clone(),
+        };
+        let exchange = parent.get::<Exchange>().cloned();
+        let place = exchange.map_or_else(|| Place::Outside(self.0.outside.clone()), Place::Exchange);
+        Some(parent.with_span(OpenSpan::new(data, place, self.0.limits)))
+    }
+
+    /// The context that a new span is opened in: its explicit parent's, or what is current.
+    fn parent(&self, attributes: &Attributes<'_>) -> Context {
+        let explicit = attributes.parent().and_then(|parent| self.find(parent)?.context.clone());
+        match explicit {
+            Some(context) => context,
+            None if attributes.is_contextual() => Context::current(),
+            None => Context::new(),
+        }
+    }
+
+    /// The ids of a new span. Within this process one decision holds for the whole trace: each sampler that can be
+    /// configured would come to its parent's.
+    fn span_context(&self, id: SpanId, parent: &Context, name: &str, kind: &SpanKind) -> SpanContext {
+        let above = parent.span();
+        let above = above.span_context();
+        if above.is_valid() && !above.is_remote() {
+            let (flags, state) = (above.trace_flags(), above.trace_state().clone());
+            return SpanContext::new(above.trace_id(), id, flags, false, state);
+        }
+        let trace_id = if above.is_valid() { above.trace_id() } else { self.0.ids.new_trace_id() };
+        let result = self.0.sampler.should_sample(Some(parent), trace_id, name, kind, &[], &[]);
+        let flags = above.trace_flags().with_sampled(result.decision == SamplingDecision::RecordAndSample);
+        SpanContext::new(trace_id, id, flags, false, result.trace_state)
+    }
+}
+
+impl Open {
+    fn leave(&self, now: SystemTime) {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.left.store(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Ends when it was left last: what keeps a handle of a span is not a part of it.
+    fn end(&self) {
+        let Some(context) = &self.context else { return };
+        match self.left.load(Ordering::Relaxed) {
+            0 => context.span().end(),
+            left => context.span().end_with_timestamp(UNIX_EPOCH + Duration::from_nanos(left)),
+        }
+    }
+}
+
+impl Subscriber for Spans {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        // The layer above has decided.
+        true
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        let (id, metadata) = (self.0.ids.new_span_id(), attributes.metadata());
+        let context = self.wants(metadata).then(|| self.open(id, attributes)).flatten();
+        let id = number(id);
+        let (handles, left) = (AtomicUsize::new(1), AtomicU64::new(0));
+        self.0.open.of(id).insert(id, Arc::new(Open { metadata, context, handles, left }));
+        Id::from_u64(id)
+    }
+
+    fn record(&self, id: &Id, values: &Record<'_>) {
+        let Some(context) = self.find(id).and_then(|open| open.context.clone()) else { return };
+        let mut fields = SpanFields::with_capacity(values.len());
+        values.record(&mut fields);
+        let span = context.span();
+        if let Some(name) = fields.name {
+            span.update_name(name);
+        }
+        if let Some(status) = fields.status {
+            span.set_status(status);
+        }
+        span.set_attributes(fields.attributes);
+    }
+
+    fn record_follows_from(&self, id: &Id, follows: &Id) {
+        let context = |id: &Id| self.find(id)?.context.clone();
+        if let (Some(own), Some(other)) = (context(id), context(follows)) {
+            own.span().add_link(other.span().span_context().clone(), Vec::new());
+        }
+    }
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, id: &Id) {
+        let Some(open) = self.find(id) else { return };
+        let attached = open.context.clone().map(Context::attach);
+        let entered = Entered { id: id.clone(), open, attached };
+        ENTERED.try_with(|all| all.borrow_mut().push(entered)).ok();
+    }
+
+    fn exit(&self, id: &Id) {
+        let left = ENTERED.try_with(|all| {
+            let mut all = all.borrow_mut();
+            let place = all.iter().rposition(|entered| entered.id == *id)?;
+            Some(all.remove(place))
+        });
+        if let Ok(Some(Entered { open, attached, .. })) = left {
+            open.leave(SystemTime::now());
+            drop(attached);
+        }
+    }
+
+    fn clone_span(&self, id: &Id) -> Id {
+        if let Some(open) = self.0.open.of(id.into_u64()).get(&id.into_u64()) {
+            open.handles.fetch_add(1, Ordering::Relaxed);
+        }
+        id.clone()
+    }
+
+    fn try_close(&self, id: Id) -> bool {
+        let closed = {
+            let mut shard = self.0.open.of(id.into_u64());
+            let is_last = shard
+                .get(&id.into_u64())
+                .is_some_and(|open| open.handles.fetch_sub(1, Ordering::Relaxed) == 1);
+            if is_last { shard.remove(&id.into_u64()) } else { None }
+        };
+        // Filing tells views, which must not find the lock held.
+        closed.map(|open| open.end()).is_some()
+    }
+
+    fn current_span(&self) -> Current {
+        let innermost = |all: &RefCell<Vec<Entered>>| {
+            all.borrow().last().map(|entered| Current::new(entered.id.clone(), entered.open.metadata))
+        };
+        ENTERED.try_with(innermost).ok().flatten().unwrap_or_else(Current::none)
+    }
+}
