@@ -27,6 +27,8 @@ pub struct Policy {
     pub capacity: Measure,
     /// How many requests may be on their way at the same time. One keeps the order.
     pub in_flight: usize,
+    /// How many, when more than four full batches wait: one alone delivers no more than a batch a round trip.
+    pub in_flight_behind: usize,
     /// How to stay away from a destination that fails.
     pub backoff: Backoff,
 }
@@ -200,7 +202,12 @@ impl<S: Sink> Worker<S> {
         let age = oldest.map(|since| now.duration_since(since));
         let fresh = batch::next(&self.policy.batch, waiting, age, deadline.is_some());
         let ready = if self.returned.is_empty() { fresh } else { Next::Ship };
-        let permit = self.gate.permit(now, in_flight, self.policy.in_flight);
+        let most = if batch::is_behind(&self.policy.batch, waiting) {
+            self.policy.in_flight_behind
+        } else {
+            self.policy.in_flight
+        };
+        let permit = self.gate.permit(now, in_flight, most);
         let spool_at = self.spool_at(now, queued);
         Situation { now, deadline, ready, permit, in_flight, spool_at }
     }
