@@ -12,7 +12,9 @@ use aws_sdk_cloudwatchlogs::config::timeout::TimeoutConfig;
 use aws_sdk_cloudwatchlogs::config::{Credentials, Region};
 use aws_sdk_cloudwatchlogs::error::ProvideErrorMetadata;
 use aws_sdk_cloudwatchlogs::operation::RequestId as _;
-use aws_sdk_cloudwatchlogs::types::{InputLogEvent, LogGroupClass};
+use aws_sdk_cloudwatchlogs::types::LogGroupClass;
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use reqwest::Url;
 use secrecy::ExposeSecret as _;
 use tokio::sync::OnceCell;
@@ -103,14 +105,15 @@ impl Stream {
     async fn put(&self, client: &Client, lines: Vec<Line>) -> Result<Sent, Failure> {
         let count = lines.len();
         let Place { group, stream, .. } = &self.place;
-        let mut events = Vec::with_capacity(count);
-        for Line { timestamp, message } in lines {
-            let event = InputLogEvent::builder().timestamp(timestamp).message(message).build();
-            events.push(event.map_err(|error| answer::hold(&error.to_string()))?);
-        }
+        let body = Bytes::from(document::body(group, stream, &lines));
+        drop(lines);
+        // What the SDK insists on before it writes a body of its own, which is short.
         let call = client.put_log_events().log_group_name(group).log_stream_name(stream);
-        let output =
-            call.set_log_events(Some(events)).send().await.map_err(|error| answer::failure(&error))?;
+        let call = call.set_log_events(Some(Vec::new())).customize().mutate_request(move |request| {
+            request.headers_mut().insert(CONTENT_LENGTH.as_str(), body.len().to_string());
+            *request.body_mut() = body.clone().into();
+        });
+        let output = call.send().await.map_err(|error| answer::failure(&error))?;
         if output.request_id().is_none() {
             return Err(answer::not_cloudwatch().into());
         }

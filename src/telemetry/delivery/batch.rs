@@ -36,6 +36,12 @@ pub(super) fn next(limits: &Limits, waiting: Measure, age: Option<Duration>, flu
     }
 }
 
+/// Whether more than four full batches wait, which one request at a time does not make up for in a moment.
+pub(super) fn is_behind(limits: &Limits, waiting: Measure) -> bool {
+    let (items, weight) = (limits.items.saturating_mul(5), limits.weight.saturating_mul(5));
+    waiting.items >= items || waiting.weight >= weight
+}
+
 /// How many of the entries of these measures, oldest first, go into one batch: as many as fit, and at least one,
 /// since an entry that is too large is the destination's to refuse.
 pub(super) fn cut(limits: &Limits, measures: impl Iterator<Item = Measure>) -> usize {
@@ -69,6 +75,15 @@ mod tests {
         ] {
             let (waiting, age) = (Measure { weight, items }, age.map(Duration::from_millis));
             assert_eq!(next(&LIMITS, waiting, age, flushing), expected, "{waiting:?} {age:?}");
+        }
+    }
+
+    #[test]
+    fn more_than_four_full_batches_are_a_backlog() {
+        for (items, weight, expected) in
+            [(0, 0, false), (49, 499, false), (50, 1, true), (1, 500, true), (49, 500, true)]
+        {
+            assert_eq!(is_behind(&LIMITS, Measure { weight, items }), expected, "{items} {weight}");
         }
     }
 

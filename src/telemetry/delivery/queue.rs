@@ -89,8 +89,8 @@ impl<T> fmt::Debug for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// An empty queue; the worker is woken when something comes, when a batch by `wake_at` is full, and when half of
-    /// `capacity` is taken.
+    /// An empty queue; the worker is woken when something comes, when a batch by `wake_at` is full, when more than four
+    /// are, and when half of `capacity` is taken.
     pub(super) fn new(
         measure: fn(&T) -> Measure,
         capacity: Measure,
@@ -159,7 +159,8 @@ impl<T> Queue<T> {
     fn wake(&self, before: Measure, after: Measure) {
         let reached = |sum: Measure| {
             let batch = sum.items >= self.0.wake_at.items || sum.weight >= self.0.wake_at.weight;
-            (sum != Measure::default(), batch, self.is_half(sum))
+            let behind = batch::is_behind(&self.0.wake_at, sum);
+            (sum != Measure::default(), batch, behind, self.is_half(sum))
         };
         if reached(before) != reached(after) {
             self.0.wake.notify_one();

@@ -28,6 +28,8 @@ pub struct Policy {
     pub capacity: Measure,
     /// How many requests may be on their way at the same time. One keeps the order.
     pub in_flight: usize,
+    /// How many, when more than four full batches wait: one alone delivers no more than a batch a round trip.
+    pub in_flight_behind: usize,
     /// How to stay away from a destination that fails.
     pub backoff: Backoff,
 }
@@ -208,7 +210,12 @@ impl<S: Sink> Worker<S> {
             Some(wait) if !wait.is_zero() && fresh == Next::Ship => Next::Wait(wait),
             _ => fresh,
         };
-        let permit = self.gate.permit(now, in_flight, self.policy.in_flight);
+        let most = if batch::is_behind(&self.policy.batch, waiting) {
+            self.policy.in_flight_behind
+        } else {
+            self.policy.in_flight
+        };
+        let permit = self.gate.permit(now, in_flight, most);
         let spool_at = self.spool_at(now, queued);
         Situation { now, deadline, ready, permit, in_flight, spool_at }
     }

@@ -1,48 +1,67 @@
 //! Records and log events as JSON lines: one flat object each, the same on the console and in log stores.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use http::StatusCode;
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry::{Array, KeyValue, Value};
-use serde::Serialize;
 use tracing::Level;
 
-use super::conventions::ERROR_ID;
+use super::conventions::{ERROR_ID, address};
 use super::log::{EventId, LogEvent};
 use super::record::{RequestRecord, Verdict};
 
-/// ISO 8601 in UTC with microseconds: `2026-11-20T23:56:35.179053Z`.
+/// ISO 8601 in UTC with microseconds: `2026-11-20T23:56:35.179053Z`. What is before 1970 is 1970, and years have four
+/// digits, as all have that a clock shows.
 #[must_use]
-pub fn timestamp(time: SystemTime) -> String {
-    let time = DateTime::<Utc>::from(time);
-    let mut text = String::with_capacity(27);
-    // Years of four digits, as all are that a clock shows.
-    digits(&mut text, time.year().unsigned_abs().into(), 4);
-    for (mark, part) in [
-        ('-', time.month()),
-        ('-', time.day()),
-        ('T', time.hour()),
-        (':', time.minute()),
-        (':', time.second()),
-    ] {
-        text.push(mark);
-        digits(&mut text, part.into(), 2);
-    }
-    text.push('.');
-    digits(&mut text, (time.nanosecond() / 1_000).into(), 6);
-    text.push('Z');
+pub fn timestamp(time: SystemTime) -> [u8; 27] {
+    const DAY: u64 = 86_400;
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / DAY, since.as_secs() % DAY);
+    let (year, month, day) = date(days);
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    write_digits(&mut text[..4], year);
+    write_digits(&mut text[5..7], month);
+    write_digits(&mut text[8..10], day);
+    write_digits(&mut text[11..13], second / 3600);
+    write_digits(&mut text[14..16], second / 60 % 60);
+    write_digits(&mut text[17..19], second % 60);
+    write_digits(&mut text[20..26], since.subsec_micros().into());
     text
 }
 
-/// A number with zeros in front, `width` digits in all.
-pub(super) fn digits(text: &mut String, number: u64, width: u32) {
-    for place in (0..width).rev() {
-        let digit = number / 10_u64.pow(place) % 10;
-        text.push(char::from(b'0' + u8::try_from(digit).unwrap_or_default()));
+/// Year, month and day, by the days since 1970: Howard Hinnant's `civil_from_days`, whose years begin in March.
+fn date(days: u64) -> (u64, u64, u64) {
+    const ERA: u64 = 146_097;
+    let since = days + 719_468;
+    let (era, day) = (since / ERA, since % ERA);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (year + era * 400 + u64::from(month <= 2), month, of_month)
+}
+
+/// The last digits of a number, as many as there is room for.
+fn write_digits(text: &mut [u8], mut number: u64) {
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
+}
+
+/// A number with zeros in front, `WIDTH` digits in all.
+pub(super) fn digits<const WIDTH: usize>(text: &mut String, number: u64) {
+    let mut digits = [0; WIDTH];
+    write_digits(&mut digits, number);
+    text.push_str(ascii(&digits));
+}
+
+/// Text that is known to be some.
+fn ascii(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 /// How grave a finished request is: the server's faults are errors, the client's warnings.
@@ -74,12 +93,14 @@ pub fn access_line(record: &RequestRecord) -> String {
     line.optional("route", route);
     line.text("path", &request.path);
     line.key("status");
-    line.write(status);
-    line.key("duration_ms");
-    line.write(record.duration.as_secs_f64() * 1e3);
+    match status {
+        Some(status) => line.number(status),
+        None => line.0.push_str("null"),
+    }
+    line.milliseconds("duration_ms", record.duration);
     line.key("bytes");
-    line.write(record.response_bytes);
-    let client = request.client_address.map(|client| client.to_string());
+    line.number(record.response_bytes);
+    let client = request.client_address.map(address);
     line.optional("client", client.as_deref());
     line.text("outcome", record.outcome.as_str());
     line.fields(&access_fields(record));
@@ -126,7 +147,7 @@ impl Line {
     fn begin(time: SystemTime, level: Level) -> Self {
         let mut line = Self(String::with_capacity(512));
         line.0.push_str("{\"time\":\"");
-        line.0.push_str(&timestamp(time));
+        line.0.push_str(ascii(&timestamp(time)));
         line.0.push_str("\",\"level\":\"");
         line.0.push_str(level.as_str());
         line.0.push('"');
@@ -164,16 +185,20 @@ impl Line {
         self.0.push('"');
         let Some((trace_id, span_id)) = span else { return };
         let (trace_id, span_id) = (hex(trace_id.to_bytes()), hex(span_id.to_bytes()));
+        let (trace_id, span_id) = (ascii(trace_id.as_flattened()), ascii(span_id.as_flattened()));
         let (epoch, rest) = trace_id.split_at_checked(8).unwrap_or_default();
-        for (key, parts) in [
-            ("trace_id", [trace_id.as_str(), "", "", "", ""]),
-            ("xray_trace_id", ["1", "-", epoch, "-", rest]),
-            ("span_id", [span_id.as_str(), "", "", "", ""]),
+        for piece in [
+            ",\"trace_id\":\"",
+            trace_id,
+            "\",\"xray_trace_id\":\"1-",
+            epoch,
+            "-",
+            rest,
+            "\",\"span_id\":\"",
+            span_id,
+            "\"",
         ] {
-            self.key(key);
-            self.0.push('"');
-            self.0.extend(parts);
-            self.0.push('"');
+            self.0.push_str(piece);
         }
     }
 
@@ -189,16 +214,23 @@ impl Line {
             self.0.push(':');
             match &field.value {
                 Value::String(text) => self.string(text.as_str()),
+                Value::I64(number) => self.number(*number),
                 other => self.0.push_str(&ruly(json(other).to_string())),
             }
         }
         self.0.push('}');
     }
 
-    /// A number, or null.
-    fn write(&mut self, value: impl Serialize) {
-        // Neither a number nor null can fail to be written.
-        self.0.push_str(&serde_json::to_string(&value).unwrap_or_default());
+    fn number(&mut self, number: impl itoa::Integer) {
+        self.0.push_str(itoa::Buffer::new().format(number));
+    }
+
+    /// Milliseconds, to the nanosecond.
+    fn milliseconds(&mut self, key: &str, duration: Duration) {
+        self.key(key);
+        self.number(duration.as_millis());
+        self.0.push('.');
+        digits::<6>(&mut self.0, u64::from(duration.subsec_nanos() % 1_000_000));
     }
 
     fn string(&mut self, text: &str) {
@@ -209,8 +241,9 @@ impl Line {
 
     /// Text within quotes, on one line.
     fn escape(&mut self, text: &str) {
-        let plain = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
-        if text.bytes().all(plain) {
+        // Without a branch for each byte, so that many are looked at at once.
+        let plain = |byte: u8| (b' '..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\');
+        if text.bytes().fold(true, |all, byte| all & plain(byte)) {
             return self.0.push_str(text);
         }
         for c in text.chars() {
@@ -232,12 +265,10 @@ fn push_escaped(text: &mut String, c: char) {
     text.push_str(&format!("\\u{:04x}", u32::from(c)));
 }
 
-/// Lower-case hexadecimal digits.
-fn hex<const N: usize>(bytes: [u8; N]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digits = bytes.into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| DIGITS.get(usize::from(digit)).copied().unwrap_or_default()).collect()
+/// Lower-case hexadecimal digits, two for each byte.
+fn hex<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
 }
 
 /// An attribute's value in JSON, in its own type.
@@ -301,6 +332,9 @@ pub fn ruly(json: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, Utc};
+    use proptest::prelude::*;
+
     use super::super::log::EventId;
     use super::*;
 
@@ -321,7 +355,26 @@ mod tests {
 
     #[test]
     fn a_timestamp_has_microseconds_and_names_utc() {
-        assert_eq!(timestamp(event("", Vec::new()).time), "2023-11-14T22:13:20.000042Z");
+        assert_eq!(ascii(&timestamp(event("", Vec::new()).time)), "2023-11-14T22:13:20.000042Z");
+    }
+
+    #[test]
+    fn durations_are_milliseconds() {
+        for (nanos, expected) in [(0, "0.000000"), (5_000_000, "5.000000"), (1_234_567_890, "1234.567890")] {
+            let mut line = Line(String::new());
+            line.milliseconds("d", Duration::from_nanos(nanos));
+            assert_eq!(line.0, format!(",\"d\":{expected}"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_timestamp_is_what_chrono_says(seconds in 0..253_402_300_800_u64, nanos in 0..1_000_000_000_u32) {
+            let time = UNIX_EPOCH + Duration::new(seconds, nanos);
+            let expected = DateTime::<Utc>::from(time).format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+            let written = timestamp(time);
+            prop_assert_eq!(ascii(&written), expected);
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl EventId {
         static BOOT: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
         text.push_str(&BOOT);
         text.push('-');
-        super::line::digits(text, self.0, 10);
+        super::line::digits::<10>(text, self.0);
     }
 }
 

@@ -209,6 +209,7 @@ fn policy(asked: &Batch, in_flight: usize) -> Policy {
         batch: Limits { items, linger, ..BATCH },
         capacity: Measure { weight: CAPACITY, items: queue },
         in_flight,
+        in_flight_behind: in_flight,
         backoff: BACKOFF,
     }
 }

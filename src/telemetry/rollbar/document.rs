@@ -152,7 +152,7 @@ impl Draw<'_> {
         };
         put("service", self.constants.service.as_str().into());
         // The time of the item is when it was posted, for whoever sorts by that.
-        put("occurred_at", timestamp(failure.at).into());
+        put("occurred_at", String::from_utf8_lossy(&timestamp(failure.at)).into());
         if let Some(record) = self.record {
             let identity = record.identity();
             put("xray_trace_id", AmznTraceId(identity.trace_id).to_string().into());

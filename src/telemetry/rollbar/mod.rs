@@ -44,6 +44,7 @@ const POLICY: Policy = Policy {
     batch: Limits { items: 1, weight: usize::MAX, linger: Duration::ZERO },
     capacity: CAPACITY,
     in_flight: 1,
+    in_flight_behind: 1,
     // On 2025-09-03 Rollbar answered half of all posts with 502, for eight hours and a half.
     backoff: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(300) },
 };

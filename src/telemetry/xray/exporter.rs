@@ -3,16 +3,19 @@
 //! The socket is not connected: on a connected one an ICMP refusal of one datagram fails the next. UDP promises
 //! nothing, so that delivered means sent.
 
+mod run;
+
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::Instant;
 
-use super::document::{self, Constants, Item};
+use self::run::Run;
+use super::document::{self, Constants, Documents, Item};
 use super::metadata::Known;
 use crate::telemetry::delivery::{Measure, SendError, Sent, Sink};
 use crate::telemetry::observe::span_weight;
@@ -40,6 +43,8 @@ pub(super) struct Daemon {
     known: Known,
     route: Mutex<Option<Arc<Route>>>,
     most: AtomicUsize,
+    /// Whether several datagrams may be sent with one call.
+    joins: AtomicBool,
 }
 
 /// A way to the daemon, until its name is looked up again.
@@ -52,7 +57,14 @@ struct Route {
 
 impl Daemon {
     pub(super) fn new(address: String, constants: Constants, known: Known) -> Self {
-        Self { address, constants, known, route: Mutex::default(), most: AtomicUsize::new(LARGEST) }
+        Self {
+            address,
+            constants,
+            known,
+            route: Mutex::default(),
+            most: AtomicUsize::new(LARGEST),
+            joins: AtomicBool::new(true),
+        }
     }
 
     async fn route(&self) -> io::Result<Arc<Route>> {
@@ -73,36 +85,95 @@ impl Daemon {
         *self.route.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    fn draw(&self, item: &Item, documents: &mut Documents) {
+        documents.clear();
+        document::draw(item, &self.constants, self.known.get(), self.most.load(Ordering::Relaxed), documents);
+    }
+
+    /// How large a datagram may be to be sent with others.
+    fn largest_joined(&self, route: &Route) -> usize {
+        if self.joins.load(Ordering::Relaxed) { run::largest(route.address) } else { 0 }
+    }
+}
+
+/// A batch on its way.
+struct Sending<'a> {
+    daemon: &'a Daemon,
+    route: &'a Route,
+    run: Run,
+    /// What has been sent since the last pause, or is about to be.
+    burst: usize,
+    /// How many items were not sent, and why.
+    failed: u64,
+    said: String,
+}
+
+impl Sending<'_> {
+    /// Sends what waits in the run, together where that is possible.
+    async fn flush(&mut self) {
+        let (daemon, Route { socket, address, .. }) = (self.daemon, self.route);
+        if self.run.count() > 1 && self.run.send(socket, *address).await.is_ok() {
+            return self.run.clear();
+        }
+        let mut is_whole = true;
+        let run = std::mem::take(&mut self.run);
+        for datagram in run.datagrams() {
+            if let Err(error) = socket.send_to(datagram, address).await {
+                is_whole = false;
+                self.note(&error);
+            }
+        }
+        if is_whole && run.count() > 1 {
+            // What cannot be sent together and can be alone needs not be tried again.
+            daemon.joins.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn note(&mut self, error: &io::Error) {
+        (self.failed, self.said) = (self.failed + 1, error.to_string());
+        self.daemon.forget_route();
+    }
+
+    /// Waits before what would be more than the daemon's socket has room for.
+    async fn make_way(&mut self, datagram: usize) {
+        if self.burst > 0 && self.burst + room(datagram) > BURST {
+            self.flush().await;
+            tokio::time::sleep(PAUSE).await;
+            self.burst = 0;
+        }
+        self.burst += room(datagram);
+    }
+
+    /// Sends a document with its neighbours.
+    async fn join(&mut self, document: &[u8]) {
+        let length = HEADER.len() + document.len();
+        self.make_way(length).await;
+        if !self.run.takes(length) {
+            self.flush().await;
+        }
+        self.run.push(HEADER, document);
+    }
+
     /// Sends an item in as many datagrams as it takes.
-    async fn send_item(&self, route: &Route, item: &Item, burst: &mut usize) -> io::Result<()> {
+    async fn send_apart(&mut self, item: &Item, documents: &mut Documents) -> io::Result<()> {
         loop {
-            let most = self.most.load(Ordering::Relaxed);
-            match self.send_documents(route, item, most, burst).await {
+            let most = self.daemon.most.load(Ordering::Relaxed);
+            match self.send_documents(documents).await {
                 // All of it again, in smaller pieces: a document replaces an earlier one of the same id.
                 Err(error) if is_too_large(&error) && most > SMALLEST => {
-                    self.most.store((most / 2).max(SMALLEST), Ordering::Relaxed);
+                    self.daemon.most.store((most / 2).max(SMALLEST), Ordering::Relaxed);
+                    self.daemon.draw(item, documents);
                 }
                 sent => return sent,
             }
         }
     }
 
-    /// `burst` is what has been sent since the last pause.
-    async fn send_documents(
-        &self,
-        route: &Route,
-        item: &Item,
-        most: usize,
-        burst: &mut usize,
-    ) -> io::Result<()> {
-        for document in document::documents(item, &self.constants, &self.known.get(), most) {
-            let size = room(document.len());
-            if *burst > 0 && *burst + size > BURST {
-                tokio::time::sleep(PAUSE).await;
-                *burst = 0;
-            }
-            *burst += size;
-            route.socket.send_to(&[HEADER, &document].concat(), route.address).await?;
+    async fn send_documents(&mut self, documents: &Documents) -> io::Result<()> {
+        for document in documents.iter() {
+            let datagram = [HEADER, document].concat();
+            self.make_way(datagram.len()).await;
+            self.route.socket.send_to(&datagram, self.route.address).await?;
         }
         Ok(())
     }
@@ -110,8 +181,8 @@ impl Daemon {
 
 /// What a datagram takes up at most in a socket of Linux, which has 166 of 300 bytes, 25 of 5,000 or 3 of 60,000 wait
 /// in 212,992 bytes.
-fn room(document: usize) -> usize {
-    1024 + 2 * document
+fn room(datagram: usize) -> usize {
+    1024 + 2 * datagram
 }
 
 /// The daemon listens by IPv4 unless it was told otherwise, and where it does not listen, nobody says so.
@@ -140,13 +211,23 @@ impl Sink for Daemon {
             let cause = format!("the daemon's name cannot be looked up: {error}");
             SendError::Retry { after: None, cause: cause.into() }
         })?;
-        let (mut failed, mut burst, mut said) = (0, 0, String::new());
+        let (run, said) = (Run::default(), String::new());
+        let mut sending = Sending { daemon: self, route: &route, run, burst: 0, failed: 0, said };
+        let mut documents = Documents::default();
         for item in batch {
-            if let Err(error) = self.send_item(&route, item, &mut burst).await {
-                (failed, said) = (failed + 1, error.to_string());
-                self.forget_route();
+            self.draw(item, &mut documents);
+            let largest = self.largest_joined(&route);
+            match documents.only().filter(|document| HEADER.len() + document.len() <= largest) {
+                Some(document) => sending.join(document).await,
+                None => {
+                    if let Err(error) = sending.send_apart(item, &mut documents).await {
+                        sending.note(&error);
+                    }
+                }
             }
         }
+        sending.flush().await;
+        let Sending { failed, said, .. } = sending;
         let rejected = if failed > 0 { vec![("udp_error", failed)] } else { Vec::new() };
         Ok(Sent { rejected, said })
     }
@@ -183,11 +264,81 @@ mod tests {
         daemon().send(&(0..32).map(|_| item(3)).collect::<Vec<_>>()).await.unwrap();
         assert_eq!(begun.elapsed(), Duration::ZERO, "a batch of small ones");
         let large = item(3000);
-        let documents = document::documents(&large, &Constants::default(), &Known::default().get(), LARGEST);
+        let mut documents = Documents::default();
+        daemon().draw(&large, &mut documents);
         let room: usize = documents.iter().map(|document| room(document.len())).sum();
         daemon().send(&[large]).await.unwrap();
         let pauses = u32::try_from(room / BURST).unwrap();
         assert!(pauses > 10 && begun.elapsed() >= PAUSE * pauses, "{pauses} {:?}", begun.elapsed());
+    }
+
+    /// The segments that `batch` arrives as, each of them a document of its own.
+    async fn arrived(daemon: &Daemon, receiver: &UdpSocket, batch: &[Item]) -> Vec<serde_json::Value> {
+        assert_eq!(daemon.send(batch).await.unwrap().rejected, []);
+        let (mut arrived, mut buffer) = (Vec::new(), vec![0; 65_536]);
+        for _ in batch {
+            let count = receiver.recv(&mut buffer).await.unwrap();
+            let document = buffer[..count].strip_prefix(HEADER).unwrap();
+            arrived.push(serde_json::from_slice(document).unwrap());
+        }
+        arrived
+    }
+
+    #[tokio::test]
+    async fn segments_arrive_one_by_one_whether_they_are_sent_together_or_not() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = receiver.local_addr().unwrap().to_string();
+        let daemon = Daemon::new(address, Constants::default(), Known::default());
+        // Of all sizes, so that there are several runs.
+        let batch: Vec<_> = (0..32_usize)
+            .map(|at| {
+                let mut record = with_spans(Vec::new());
+                record.attributes = vec![KeyValue::new("note", "x".repeat(4 * at * at))];
+                let name = format!("segment-{at}");
+                Item::Segment { record: Arc::new(record), name, rule: None }
+            })
+            .collect();
+        let together = arrived(&daemon, &receiver, &batch).await;
+        let names: Vec<_> = together.iter().map(|segment| segment["name"].as_str().unwrap()).collect();
+        let mut expected: Vec<_> = (0..32).map(|at| format!("segment-{at}")).collect();
+        assert_eq!(
+            {
+                let mut names = names.clone();
+                names.sort_unstable();
+                names
+            },
+            {
+                expected.sort();
+                expected
+            }
+        );
+        assert_eq!(daemon.joins.load(Ordering::Relaxed), cfg!(target_os = "linux"), "it works here");
+        daemon.joins.store(false, Ordering::Relaxed);
+        assert_eq!(arrived(&daemon, &receiver, &batch).await.len(), together.len());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_together_is_sent_alone_from_then_on() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = receiver.local_addr().unwrap().to_string();
+        let daemon = Daemon::new(address, Constants::default(), Known::default());
+        let route = daemon.route().await.unwrap();
+        let (mut run, said) = (Run::default(), String::new());
+        // More than the kernel takes apart.
+        let documents: Vec<_> = (0..200).map(|at| format!("{{\"at\":{at}}}")).collect();
+        documents.iter().for_each(|document| {
+            run.push(HEADER, document.as_bytes());
+        });
+        let mut sending = Sending { daemon: &daemon, route: &route, run, burst: 0, failed: 0, said };
+        sending.flush().await;
+        assert_eq!((sending.failed, sending.run.count()), (0, 0));
+        assert!(!daemon.joins.load(Ordering::Relaxed));
+        let mut buffer = [0; 1024];
+        for expected in documents {
+            let count = receiver.recv(&mut buffer).await.unwrap();
+            let document = buffer[..count].strip_prefix(HEADER).unwrap().trim_ascii_end();
+            assert_eq!(document, expected.as_bytes());
+        }
     }
 
     #[tokio::test]

@@ -42,8 +42,10 @@ pub(super) struct Sources {
 
 impl Known {
     /// What is known by now; nothing before the answers are there.
-    pub(super) fn get(&self) -> Surroundings {
-        self.0.get().cloned().unwrap_or_default()
+    pub(super) fn get(&self) -> &Surroundings {
+        static NOTHING: Surroundings =
+            Surroundings { origin: None, account_id: None, ec2: BTreeMap::new(), ecs: BTreeMap::new() };
+        self.0.get().unwrap_or(&NOTHING)
     }
 
     /// Asks ECS, else EC2. A place that does not answer is not where we are.
@@ -136,7 +138,7 @@ mod tests {
     async fn found(sources: Sources) -> Surroundings {
         let known = Known::default();
         known.clone().find_out(sources).await;
-        known.get()
+        known.get().clone()
     }
 
     /// As the guide for ECS shows them.

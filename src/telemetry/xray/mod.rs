@@ -67,7 +67,8 @@ impl Xray {
         };
         let poller = Poller::start(sampler.clone(), daemon.tcp, runtime, notice.clone());
         let status = Status::new(format!("the X-Ray daemon at {}", daemon.udp), notice.clone());
-        let policy = Policy { batch: BATCH, capacity: CAPACITY, in_flight: 1, backoff: BACKOFF };
+        let policy =
+            Policy { batch: BATCH, capacity: CAPACITY, in_flight: 1, in_flight_behind: 1, backoff: BACKOFF };
         let sink = Daemon::new(daemon.udp, constants, known);
         let delivery = Delivery::start(sink, policy, status, books.open(XRAY), runtime);
         let naming = Arc::new(Naming::new(&config.name, config.pattern.clone()));

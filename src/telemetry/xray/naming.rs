@@ -14,12 +14,12 @@ impl Naming {
     /// Every segment is `fixed`, but where the request's `Host` matches `pattern`, it is that host (dynamic naming,
     /// as in X-Ray's SDKs).
     pub(super) fn new(fixed: &str, pattern: Option<Pattern>) -> Self {
-        Self { fixed: legal_name(fixed), pattern }
+        Self { fixed: legal_name(fixed).into_owned(), pattern }
     }
 
     pub(super) fn of(&self, host: Option<&str>) -> String {
         match (&self.pattern, host) {
-            (Some(pattern), Some(host)) if pattern.matches(host) => legal_name(host),
+            (Some(pattern), Some(host)) if pattern.matches(host) => legal_name(host).into_owned(),
             _ => self.fixed.clone(),
         }
     }

@@ -200,6 +200,24 @@ fn what_has_nothing_to_cut_keeps_what_identifies_it() {
 }
 
 proptest! {
+    #[test]
+    fn a_call_says_what_it_was_given(
+        group in ".*",
+        texts in prop::collection::vec(prop_oneof![any::<String>(), "[ -~]{0,40}"], 0..4),
+        timestamp in any::<i64>(),
+    ) {
+        let lines: Vec<_> = texts.iter().map(|text| Line { timestamp, message: text.clone() }).collect();
+        let events: Vec<_> =
+            texts.iter().map(|text| json!({"timestamp": timestamp, "message": text})).collect();
+        let body = body(&group, "stream", &lines);
+        prop_assert_eq!(
+            serde_json::from_slice::<Value>(&body).unwrap(),
+            json!({"logGroupName": group, "logStreamName": "stream", "logEvents": events})
+        );
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]

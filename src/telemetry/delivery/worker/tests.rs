@@ -18,6 +18,7 @@ fn policy() -> Policy {
         batch: Limits { items: 4, weight: 1000, linger: 100 * MS },
         capacity: Measure { weight: 10_000, items: u64::MAX },
         in_flight: 1,
+        in_flight_behind: 1,
         backoff: Backoff { base: 200 * MS, cap: Duration::from_secs(30) },
     }
 }
@@ -207,8 +208,29 @@ async fn a_failed_batch_comes_back_first_after_a_delay() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backlog_is_worked_off_by_several_at_once_and_nothing_else_is() {
+    let mut bench = Bench::start(Policy { in_flight_behind: 3, ..policy() });
+    bench.push(1..=20);
+    let (_, _, first) = bench.asked().await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(bench.asked.try_recv().is_err(), "four full batches are no backlog");
+    bench.push(21..=24);
+    let (items, _, second) = bench.asked().await;
+    assert_eq!(items, [5, 6, 7, 8]);
+    sleep(Duration::from_secs(1)).await;
+    assert!(bench.asked.try_recv().is_err(), "four again");
+    for answer in [first, second] {
+        answer.send(Ok(Sent::default())).unwrap();
+    }
+    for _ in 0..4 {
+        bench.answer(Ok(Sent::default())).await;
+    }
+    assert_eq!(bench.shut_down(Duration::from_secs(1)).await.0.delivered, 24);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_long_retry_after_is_honoured_and_only_then_one_probe_goes_out() {
-    let mut bench = Bench::start(Policy { in_flight: 3, ..policy() });
+    let mut bench = Bench::start(Policy { in_flight: 3, in_flight_behind: 3, ..policy() });
     bench.push(1..=12);
     let (_, _, first) = bench.asked().await;
     let (_, _, second) = bench.asked().await;

@@ -78,13 +78,30 @@ impl Message {
         // A byte for the length, which is enough for most; what is longer makes room when its length is known.
         self.0.push(0);
         write(self);
-        let length = (self.0.len() - at - 1) as u64;
-        if let Some(place) = self.0.get_mut(at).filter(|_| length < 0x80) {
-            *place = low_seven(length);
-        } else {
-            let mut prefix = Self::default();
-            prefix.varint(length);
-            self.0.splice(at..=at, prefix.0);
+        let length = self.0.len() - at - 1;
+        let mut place = at;
+        let mut left = length as u64;
+        self.make_room(at + 1, length);
+        while left >= 0x80 {
+            self.put(place, low_seven(left) | 0x80);
+            (place, left) = (place + 1, left >> 7);
+        }
+        self.put(place, low_seven(left));
+    }
+
+    /// Moves the last `length` bytes, which begin at `from`, as far as their length takes more than one byte.
+    fn make_room(&mut self, from: usize, length: usize) {
+        let bits = u64::BITS - (length as u64).leading_zeros();
+        let more = (bits.max(1).div_ceil(7) - 1) as usize;
+        if more > 0 {
+            self.0.resize(from + length + more, 0);
+            self.0.copy_within(from..from + length, from + more);
+        }
+    }
+
+    fn put(&mut self, place: usize, byte: u8) {
+        if let Some(place) = self.0.get_mut(place) {
+            *place = byte;
         }
     }
 }

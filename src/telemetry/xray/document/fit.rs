@@ -1,90 +1,84 @@
 //! Documents that fit a datagram: nothing is lost whole.
 
-use serde_json::json;
-
-use super::json::Json as _;
-use super::parts::Document;
+use super::json::{Json as _, Object, key};
+use super::{Document, Documents, by_beginning};
 
 /// The least a document can be cut to: ids, times, names, flags and `http` are never given up, and that is what they
 /// are at most when every character of them is escaped.
 pub(in super::super) const LEAST: usize = 8192;
 
-/// Where most documents fit without growing, in bytes: a request with one span inside is 800.
-const USUAL_LEN: usize = 1024;
+/// What can be given up, in the order of [`super::Part`].
+const PARTS: [&str; 6] = ["metadata", "stacks", "annotations", "cause", "sql", "aws"];
 
-/// The document as one or several, each at most `most` bytes: the largest subsegments become documents of their
-/// own, until the rest fits; a document that is too large by itself gives up metadata first, then stacks, annotations
-/// and so on, and says so.
-pub(super) fn fit(root: Document, most: usize) -> Vec<Vec<u8>> {
+/// Appends the document as one or several, each at most `most` bytes: the largest subsegments become documents of
+/// their own, until the rest fits; a document that is too large by itself gives up metadata first, then stacks,
+/// annotations and so on, and says so.
+pub(super) fn fit(root: Document<'_>, most: usize, documents: &mut Documents) {
     let most = most.max(LEAST);
-    let mut fitted = Vec::new();
-    let mut waiting = vec![root];
-    while let Some(mut document) = waiting.pop() {
-        let mut bytes = encode(&document);
-        if bytes.len() > most && !document.subsegments.is_empty() {
-            waiting.extend(hoist(&mut document, bytes.len() - most));
-            bytes = encode(&document);
+    let mut waiting = Vec::new();
+    let mut next = Some(root);
+    while let Some(mut document) = next {
+        let mut length = documents.append(&document);
+        if length > most && !document.subsegments.is_empty() {
+            waiting.extend(hoist(&mut document, length - most));
+            length = documents.replace(&document);
         }
-        if bytes.len() > most {
-            bytes = trim(document, most);
+        // Every string that is left in the end is bounded, so that all of it is smaller than `LEAST`.
+        while length > most && document.given_up < PARTS.len() {
+            document.given_up += 1;
+            length = documents.replace(&document);
         }
-        fitted.push(bytes);
+        next = waiting.pop();
     }
-    fitted
+}
+
+impl Documents {
+    /// Returns the document's length.
+    fn append(&mut self, document: &Document<'_>) -> usize {
+        let begin = self.bytes.len();
+        document.write(&mut self.bytes);
+        self.ends.push(self.bytes.len());
+        self.bytes.len() - begin
+    }
+
+    /// The same for the last one, drawn again.
+    fn replace(&mut self, document: &Document<'_>) -> usize {
+        self.ends.pop();
+        self.bytes.truncate(self.ends.last().copied().unwrap_or_default());
+        self.append(document)
+    }
 }
 
 /// Takes the largest subsegments out until `excess` bytes are gone, or there are none left.
-fn hoist(document: &mut Document, excess: usize) -> Vec<Document> {
+fn hoist<'a>(document: &mut Document<'a>, excess: usize) -> Vec<Document<'a>> {
+    let place = document.place.map(|(trace_id, _)| (trace_id, Some(document.id())));
+    let mut buffer = Vec::new();
+    let mut length = |subsegment: &Document<'_>| {
+        buffer.clear();
+        subsegment.write(&mut buffer);
+        buffer.len()
+    };
     let mut sized: Vec<_> =
-        document.subsegments.drain(..).map(|subsegment| (encode(&subsegment).len(), subsegment)).collect();
+        document.subsegments.drain(..).map(|subsegment| (length(&subsegment), subsegment)).collect();
     sized.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
     let (mut gone, mut hoisted) = (0, Vec::new());
-    for (size, mut subsegment) in sized {
+    for (size, subsegment) in sized {
         if gone < excess {
             // The comma between two goes too; not counting it errs on the safe side.
             gone += size;
-            subsegment.trace_id.clone_from(&document.trace_id);
-            subsegment.parent_id = Some(document.id.clone());
-            subsegment.kind = Some("subsegment");
-            hoisted.push(subsegment);
+            hoisted.push(Document { place, ..subsegment });
         } else {
             document.subsegments.push(subsegment);
         }
     }
-    document.subsegments.sort_by(|one, other| one.start_time.total_cmp(&other.start_time));
+    by_beginning(&mut document.subsegments);
     hoisted
 }
 
-/// Gives up what a document can do without, one kind after the other, until it fits.
-fn trim(mut document: Document, most: usize) -> Vec<u8> {
-    let steps: [fn(&mut Document); 6] = [
-        |document| document.metadata.clear(),
-        |document| {
-            if let Some(cause) = &mut document.cause {
-                cause.exceptions.iter_mut().for_each(|exception| exception.stack.clear());
-            }
-        },
-        |document| document.annotations.clear(),
-        |document| document.cause = None,
-        |document| document.sql = None,
-        |document| document.aws = None,
-    ];
-    let names = ["metadata", "stacks", "annotations", "cause", "sql", "aws"];
-    for last in 0..steps.len() {
-        steps[last](&mut document);
-        let dropped = json!(names[..=last]);
-        document.metadata = [("cruddur".to_owned(), [("dropped".to_owned(), dropped)].into())].into();
-        let bytes = encode(&document);
-        if bytes.len() <= most {
-            return bytes;
-        }
-    }
-    // Every string that is left is bounded, so that this is smaller than `LEAST`.
-    encode(&document)
-}
-
-fn encode(document: &Document) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(USUAL_LEN);
-    document.write(&mut bytes);
-    bytes
+/// What a document has given up, where its metadata would be: that goes first.
+pub(super) fn name_what_is_given_up(document: &Document<'_>, metadata: &mut Object<'_>) {
+    let names = PARTS.into_iter().take(document.given_up);
+    metadata.object(key!("cruddur"), |own| {
+        own.array(key!("dropped"), names, |name, out| name.write(out));
+    });
 }

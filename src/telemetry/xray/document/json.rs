@@ -1,12 +1,18 @@
 //! Documents as JSON, appended in long pieces: keys are known to need no escaping, and what is absent is left out.
 
-use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
+/// A key as it is written: with a comma in front, which becomes a brace where the object begins.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+pub(super) use key;
 
 /// What can be appended to a document.
 pub(super) trait Json {
-    fn write(&self, out: &mut Vec<u8>);
+    fn write(self, out: &mut Vec<u8>);
 
     /// Whether a field with this value is left out.
     fn is_absent(&self) -> bool {
@@ -17,105 +23,208 @@ pub(super) trait Json {
 /// An object, field after field.
 pub(super) struct Object<'a> {
     out: &'a mut Vec<u8>,
-    /// What goes before the next field.
-    before: u8,
+    /// Where it begins.
+    at: usize,
 }
 
 impl<'a> Object<'a> {
     pub(super) fn open(out: &'a mut Vec<u8>) -> Self {
-        Self { out, before: b'{' }
+        let at = out.len();
+        Self { out, at }
     }
 
-    pub(super) fn field(&mut self, key: &str, value: &impl Json) -> &mut Self {
+    /// A field whose key is a [`key!`].
+    #[inline]
+    pub(super) fn field(&mut self, key: &'static str, value: impl Json) -> &mut Self {
         if !value.is_absent() {
-            self.begin();
-            self.out.push(b'"');
             self.out.extend_from_slice(key.as_bytes());
-            self.out.extend_from_slice(b"\":");
             value.write(self.out);
         }
         self
     }
 
+    /// A field whose key may need escaping.
+    pub(super) fn entry(&mut self, key: &str, value: impl Json) {
+        self.out.push(b',');
+        key.write(self.out);
+        self.out.push(b':');
+        value.write(self.out);
+    }
+
+    /// An object within this one, left out where it is empty.
+    #[inline]
+    pub(super) fn object(&mut self, key: &'static str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
+        let before = self.out.len();
+        self.out.extend_from_slice(key.as_bytes());
+        if !self.inner(fill) {
+            self.out.truncate(before);
+        }
+        self
+    }
+
+    /// An object under a key that may need escaping.
+    pub(super) fn object_entry(&mut self, key: &str, fill: impl FnOnce(&mut Object<'_>)) {
+        self.out.push(b',');
+        key.write(self.out);
+        self.out.push(b':');
+        self.inner(fill);
+    }
+
+    /// Whether it has got any fields.
+    fn inner(&mut self, fill: impl FnOnce(&mut Object<'_>)) -> bool {
+        let mut inner = Object::open(self.out);
+        fill(&mut inner);
+        let is_filled = !inner.is_empty();
+        inner.close();
+        is_filled
+    }
+
+    /// An array of what `write` makes of each of `all`, left out where there are none.
+    pub(super) fn array<T>(
+        &mut self,
+        key: &'static str,
+        all: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(T, &mut Vec<u8>),
+    ) -> &mut Self {
+        let mut before = b'[';
+        for one in all {
+            if before == b'[' {
+                self.out.extend_from_slice(key.as_bytes());
+            }
+            self.out.push(before);
+            before = b',';
+            write(one, self.out);
+        }
+        if before == b',' {
+            self.out.push(b']');
+        }
+        self
+    }
+
+    fn is_empty(&self) -> bool {
+        self.out.len() == self.at
+    }
+
     pub(super) fn close(&mut self) {
-        if self.before == b'{' {
+        if self.is_empty() {
             self.out.push(b'{');
+        } else if let Some(comma) = self.out.get_mut(self.at) {
+            *comma = b'{';
         }
         self.out.push(b'}');
     }
+}
 
-    fn begin(&mut self) {
-        self.out.push(self.before);
-        self.before = b',';
+/// Lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hex<const BYTES: usize>(pub(super) [u8; BYTES]);
+
+impl<const BYTES: usize> Hex<BYTES> {
+    fn digits(self) -> [[u8; 2]; BYTES] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        self.0.map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
     }
 }
 
-impl Json for str {
-    fn write(&self, out: &mut Vec<u8>) {
-        let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-        if self.bytes().all(plain) {
-            out.push(b'"');
-            out.extend_from_slice(self.as_bytes());
-            out.push(b'"');
-        } else {
-            scalar(out, self);
+impl<const BYTES: usize> Json for Hex<BYTES> {
+    fn write(self, out: &mut Vec<u8>) {
+        out.push(b'"');
+        out.extend_from_slice(self.digits().as_flattened());
+        out.push(b'"');
+    }
+}
+
+/// A trace's id in X-Ray's form, `1-8hex-24hex`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TraceIdText(pub(super) opentelemetry::trace::TraceId);
+
+impl Json for TraceIdText {
+    fn write(self, out: &mut Vec<u8>) {
+        let digits = Hex(self.0.to_bytes()).digits();
+        let (epoch, rest) = digits.as_flattened().split_at(8);
+        for piece in [b"\"1-", epoch, b"-", rest, b"\""] {
+            out.extend_from_slice(piece);
         }
+    }
+}
+
+/// Seconds since 1970 with microseconds.
+impl Json for SystemTime {
+    fn write(self, out: &mut Vec<u8>) {
+        let since = self.duration_since(UNIX_EPOCH).unwrap_or_default();
+        since.as_secs().write(out);
+        let (mut fraction, mut micros) = (*b".000000", since.subsec_micros());
+        for digit in fraction.iter_mut().skip(1).rev() {
+            *digit += (micros % 10) as u8;
+            micros /= 10;
+        }
+        out.extend_from_slice(&fraction);
     }
 }
 
 impl Json for &str {
-    fn write(&self, out: &mut Vec<u8>) {
-        str::write(self, out);
+    fn write(self, out: &mut Vec<u8>) {
+        Pieces(&[self]).write(out);
     }
 }
 
-impl Json for String {
-    fn write(&self, out: &mut Vec<u8>) {
-        str::write(self, out);
+/// Text in pieces.
+pub(super) struct Pieces<'a>(pub(super) &'a [&'a str]);
+
+impl Json for Pieces<'_> {
+    fn write(self, out: &mut Vec<u8>) {
+        out.push(b'"');
+        for piece in self.0 {
+            if is_plain(piece) {
+                out.extend_from_slice(piece.as_bytes());
+            } else {
+                escape(piece, out);
+            }
+        }
+        out.push(b'"');
     }
+}
+
+/// Without a branch for each byte, so that many are looked at at once.
+fn is_plain(text: &str) -> bool {
+    let plain = |byte: u8| (byte >= b' ') & (byte != b'"') & (byte != b'\\');
+    text.bytes().fold(true, |all, byte| all & plain(byte))
+}
+
+fn escape(text: &str, out: &mut Vec<u8>) {
+    let at = out.len();
+    scalar(out, text);
+    // The quotes are those of the whole.
+    out.pop();
+    out.remove(at);
 }
 
 impl Json for bool {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(if *self { b"true" } else { b"false" });
-    }
-}
-
-impl Json for f64 {
-    fn write(&self, out: &mut Vec<u8>) {
-        scalar(out, self);
-    }
-}
-
-impl Json for i64 {
-    fn write(&self, out: &mut Vec<u8>) {
-        scalar(out, self);
+    fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self { b"true" } else { b"false" });
     }
 }
 
 impl Json for u64 {
-    fn write(&self, out: &mut Vec<u8>) {
-        scalar(out, self);
+    fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(itoa::Buffer::new().format(self).as_bytes());
     }
 }
 
-impl Json for u32 {
-    fn write(&self, out: &mut Vec<u8>) {
-        scalar(out, self);
+impl Json for i64 {
+    fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(itoa::Buffer::new().format(self).as_bytes());
     }
 }
 
-impl Json for Value {
-    fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::String(text) => text.write(out),
-            other => scalar(out, other),
-        }
+impl Json for &serde_json::Value {
+    fn write(self, out: &mut Vec<u8>) {
+        scalar(out, self);
     }
 }
 
 impl<T: Json> Json for Option<T> {
-    fn write(&self, out: &mut Vec<u8>) {
+    fn write(self, out: &mut Vec<u8>) {
         if let Some(value) = self {
             value.write(out);
         }
@@ -126,52 +235,22 @@ impl<T: Json> Json for Option<T> {
     }
 }
 
-impl<T: Json> Json for Vec<T> {
-    fn write(&self, out: &mut Vec<u8>) {
-        let mut before = b'[';
-        for value in self {
-            out.push(before);
-            before = b',';
-            value.write(out);
-        }
-        out.push(b']');
-    }
-
-    fn is_absent(&self) -> bool {
-        self.is_empty()
-    }
-}
-
-impl<K: Json, V: Json> Json for BTreeMap<K, V> {
-    fn write(&self, out: &mut Vec<u8>) {
-        let mut object = Object::open(out);
-        for (key, value) in self {
-            object.begin();
-            key.write(object.out);
-            object.out.push(b':');
-            value.write(object.out);
-        }
-        object.close();
-    }
-
-    fn is_absent(&self) -> bool {
-        self.is_empty()
-    }
-}
-
-/// As serde writes it. Numbers are finite and maps have text for keys, so that this cannot fail.
+/// As serde writes it. Maps have text for keys, so that this cannot fail.
 fn scalar(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
     serde_json::to_writer(out, value).ok();
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use opentelemetry::trace::TraceId;
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
 
-    fn written(value: &impl Json) -> String {
+    fn written(value: impl Json) -> String {
         let mut out = Vec::new();
         value.write(&mut out);
         String::from_utf8(out).unwrap()
@@ -179,22 +258,43 @@ mod tests {
 
     #[test]
     fn what_is_absent_is_left_out() {
+        let mut out = b"[".to_vec();
+        let list = json!([1, null, {"c": "d\n"}]);
+        Object::open(&mut out)
+            .field(key!("none"), None::<bool>)
+            .field(key!("yes"), true)
+            .object(key!("empty"), |empty| {
+                empty.array(key!("none"), [0; 0], |_: u8, _| {});
+            })
+            .object(key!("map"), |map| map.entry("a\"b", &list))
+            .array(key!("list"), [1, 2], |number: u64, out| number.write(out))
+            .close();
+        let expected = r#"[{"yes":true,"map":{"a\"b":[1,null,{"c":"d\n"}]},"list":[1,2]}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
         let mut out = Vec::new();
-        let (none, empty) = (None::<bool>, Vec::<String>::new());
-        let map = BTreeMap::from([("a\"b", json!([1, null, {"c": "d\n"}]))]);
-        Object::open(&mut out).field("none", &none).field("yes", &true).field("map", &map).close();
-        assert_eq!(String::from_utf8(out).unwrap(), r#"{"yes":true,"map":{"a\"b":[1,null,{"c":"d\n"}]}}"#);
-        let mut out = Vec::new();
-        Object::open(&mut out).field("none", &none).field("empty", &empty).close();
+        Object::open(&mut out).field(key!("none"), None::<bool>).close();
         assert_eq!(out, b"{}");
     }
 
     proptest! {
         #[test]
-        fn maps_and_texts_are_what_serde_writes(
-            map in prop::collection::btree_map(".*", prop::collection::vec(".*", 1..3), 1..3),
-        ) {
-            prop_assert_eq!(written(&map), serde_json::to_string(&map).unwrap());
+        fn texts_are_what_serde_writes(pieces in prop::collection::vec(".*", 0..4)) {
+            let texts: Vec<_> = pieces.iter().map(String::as_str).collect();
+            prop_assert_eq!(written(Pieces(&texts)), serde_json::to_string(&pieces.concat()).unwrap());
+        }
+
+        #[test]
+        fn times_are_seconds_with_microseconds(seconds in 0..10_000_000_000_u64, micros in 0..1_000_000_u32) {
+            let time = UNIX_EPOCH + Duration::new(seconds, micros * 1000 + 999);
+            prop_assert_eq!(written(time), format!("{seconds}.{micros:06}"));
+        }
+
+        #[test]
+        fn ids_are_hexadecimal(id in any::<u128>()) {
+            let text = format!("{id:032x}");
+            prop_assert_eq!(written(Hex(id.to_be_bytes())), format!("\"{text}\""));
+            let (epoch, rest) = text.split_at(8);
+            prop_assert_eq!(written(TraceIdText(TraceId::from(id))), format!("\"1-{epoch}-{rest}\""));
         }
     }
 }

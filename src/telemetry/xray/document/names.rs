@@ -1,5 +1,7 @@
 //! Names that X-Ray takes.
 
+use std::borrow::Cow;
+
 use unicode_general_category::{GeneralCategory, get_general_category};
 
 /// The most characters of a name.
@@ -11,14 +13,14 @@ const NAMELESS: &str = "unnamed";
 
 /// A segment's or subsegment's name: letters, numbers and separators of any script, and `_.:/%&#=+-@`; what is
 /// illegal is left out, as X-Ray's SDKs do.
-pub(in super::super) fn legal(name: &str) -> String {
+pub(in super::super) fn legal(name: &str) -> Cow<'_, str> {
     // Most are, and have a letter to show.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');
     if !name.is_empty() && name.len() <= LONGEST && name.bytes().all(plain) {
-        return name.to_owned();
+        return name.into();
     }
     let legal: String = name.chars().filter(|c| is_name_character(*c)).take(LONGEST).collect();
-    if legal.trim().is_empty() { NAMELESS.to_owned() } else { legal }
+    if legal.trim().is_empty() { NAMELESS.into() } else { legal.into() }
 }
 
 /// Whether a character may stand in the name of a segment.
@@ -49,10 +51,14 @@ pub fn is_name_character(c: char) -> bool {
 
 /// An annotation's key: ASCII letters, digits and `_`, since a key with anything else is dropped by the service
 /// without a word.
-pub(super) fn annotation_key(key: &str) -> String {
+pub(super) fn annotation_key(key: &str) -> Cow<'_, str> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if !key.is_empty() && key.len() <= LONGEST_KEY && key.bytes().all(is_legal) {
+        return key.into();
+    }
     let legal = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let key: String = key.chars().map(legal).take(LONGEST_KEY).collect();
-    if key.is_empty() { "_".to_owned() } else { key }
+    if key.is_empty() { "_".into() } else { key.into() }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderValue, Method, StatusCode, header};
 use opentelemetry::trace::{Event, SpanContext, SpanKind, Status, TraceFlags, TraceState};
@@ -96,8 +96,9 @@ fn drawn(record: RequestRecord, most: usize) -> Vec<Json> {
 #[track_caller]
 fn checked(item: &Item, around: &Surroundings, most: usize) -> Vec<Json> {
     let constants = Constants { version: "1.0".to_owned(), log_group: Some("cruddur".to_owned()) };
-    let documents = documents(item, &constants, around, most);
-    let check = |document: &Vec<u8>| {
+    let mut documents = Documents::default();
+    draw(item, &constants, around, most, &mut documents);
+    let check = |document: &[u8]| {
         assert!(document.len() <= most, "{} of {most} bytes", document.len());
         segment::check(document).unwrap_or_else(|faults| panic!("{faults:#?}"))
     };

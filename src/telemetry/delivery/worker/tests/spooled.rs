@@ -135,7 +135,8 @@ async fn a_killed_process_leaves_what_was_old_enough_and_the_next_delivers_it() 
 #[tokio::test(start_paused = true)]
 async fn what_is_left_at_the_end_is_spooled_and_no_loss() {
     let folder = Folder::new();
-    let mut bench = Bench::start_spooled(Policy { in_flight: 2, ..policy() }, Some(&spool(&folder)));
+    let mut bench =
+        Bench::start_spooled(Policy { in_flight: 2, in_flight_behind: 2, ..policy() }, Some(&spool(&folder)));
     bench.push(1..=4);
     bench.answer(retry(Some(Duration::from_secs(60)))).await;
     sleep(MS).await;
@@ -284,7 +285,7 @@ async fn a_disk_that_takes_nothing_leaves_memory_and_is_asked_again() {
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_hangs_does_not_fill_the_queue() {
     let folder = Folder::new();
-    let policy = Policy { in_flight: 20, ..large() };
+    let policy = Policy { in_flight: 20, in_flight_behind: 20, ..large() };
     let mut bench = Bench::start_spooled(policy, Some(&spool(&folder)));
     let mut hanging = Vec::new();
     for round in 0..30 {
