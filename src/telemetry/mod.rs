@@ -101,15 +101,7 @@ impl Telemetry {
         let name = &config.service.name;
         let rollbar = Rollbar::start(&config.rollbar, name, &runtime, &books, &notice, spool.as_ref())?;
 
-        let mut limits = SpanLimits::default();
-        // OTLP's limits are applied where its spans are drawn; the SDK's only keep a runaway span within bounds.
-        let asked = &config.otlp.limits;
-        let at_least = |least: u32, asked: usize| least.max(u32::try_from(asked).unwrap_or(u32::MAX));
-        limits.max_attributes_per_span = at_least(limits.max_attributes_per_span, asked.attributes);
-        limits.max_attributes_per_event = at_least(limits.max_attributes_per_event, asked.event_attributes);
-        limits.max_attributes_per_link = at_least(limits.max_attributes_per_link, asked.link_attributes);
-        limits.max_events_per_span = at_least(1024, asked.events);
-        limits.max_links_per_span = at_least(1024, asked.links);
+        let limits = limits(&config.otlp.limits);
         let sampler = RecordAll(config.otlp.sampler.clone());
         let provider = SdkTracerProvider::builder()
             .with_sampler(sampler.clone())
@@ -241,28 +233,37 @@ impl Telemetry {
     /// Delivers what waits, until `deadline` at most. Call it when the last request is over.
     #[must_use]
     pub async fn shut_down(&self, deadline: Instant) -> Report {
-        let xray = async {
-            if let Some(xray) = &self.xray {
-                xray.shut_down(deadline).await;
-            }
-        };
-        let cloudwatch = async {
-            if let Some(cloudwatch) = &self.cloudwatch {
-                cloudwatch.shut_down(deadline).await;
-            }
-        };
-        let rollbar = async {
-            if let Some(rollbar) = &self.rollbar {
-                rollbar.shut_down(deadline).await;
-            }
-        };
-        tokio::join!(self.otlp.shut_down(deadline), xray, cloudwatch, rollbar);
+        tokio::join!(
+            self.otlp.shut_down(deadline),
+            if_any(self.xray.as_ref().map(|xray| xray.shut_down(deadline))),
+            if_any(self.cloudwatch.as_ref().map(|cloudwatch| cloudwatch.shut_down(deadline))),
+            if_any(self.rollbar.as_ref().map(|rollbar| rollbar.shut_down(deadline))),
+        );
         // The terminal is the last to go, for it tells what the others have to say.
         self.terminal.shut_down(deadline).await;
         // Nothing of ours waits in the SDK, so there is nothing to fail but a second shutdown.
         self.provider.shutdown().ok();
         Report(self.books.tallies().into_iter().collect())
     }
+}
+
+/// Waits for a backend's end, where there is the backend.
+async fn if_any(ending: Option<impl Future<Output = ()>>) {
+    if let Some(ending) = ending {
+        ending.await;
+    }
+}
+
+/// What keeps a runaway span within bounds. OTLP's own limits are applied where its spans are drawn.
+fn limits(asked: &config::SpanLimits) -> SpanLimits {
+    let at_least = |least: u32, asked: usize| least.max(u32::try_from(asked).unwrap_or(u32::MAX));
+    let mut limits = SpanLimits::default();
+    limits.max_attributes_per_span = at_least(limits.max_attributes_per_span, asked.attributes);
+    limits.max_attributes_per_event = at_least(limits.max_attributes_per_event, asked.event_attributes);
+    limits.max_attributes_per_link = at_least(limits.max_attributes_per_link, asked.link_attributes);
+    limits.max_events_per_span = at_least(1024, asked.events);
+    limits.max_links_per_span = at_least(1024, asked.links);
+    limits
 }
 
 /// The terminal's name at the health endpoint and in the report.

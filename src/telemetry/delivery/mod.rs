@@ -11,6 +11,7 @@
 //! ```
 
 mod batch;
+mod excerpt;
 mod gate;
 mod ledger;
 mod queue;
@@ -26,6 +27,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 pub use self::batch::Limits;
+pub use self::excerpt::excerpt;
 pub use self::gate::Backoff;
 pub use self::ledger::{Books, Ledger, Tally};
 use self::queue::Through;

@@ -6,7 +6,7 @@ use aws_sdk_cloudwatchlogs::config::http::HttpResponse;
 use aws_sdk_cloudwatchlogs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatchlogs::types::RejectedLogEventsInfo;
 
-use crate::telemetry::delivery::{SendError, Sent};
+use crate::telemetry::delivery::{SendError, Sent, excerpt};
 
 /// How often to look whether a person has mended what only a person can.
 const PROBE: Duration = Duration::from_secs(30);
@@ -81,7 +81,7 @@ where
         }
         // Bisecting the lines would not help.
         Some(code @ "InvalidParameterException") => {
-            Err(hold(&format!("{code}{}", excerpt(error.message().unwrap_or_default()))).into())
+            Err(hold(&format!("{code}{}", excerpt(error.message().unwrap_or_default(), EXCERPT))).into())
         }
         _ => Err(failure(&error)),
     }
@@ -104,7 +104,7 @@ where
             retry(format!("status {status} with an answer that is not CloudWatch's"))
         }
         _ => {
-            let what = excerpt(&DisplayErrorContext(error).to_string());
+            let what = excerpt(&DisplayErrorContext(error).to_string(), EXCERPT);
             // Before anything was sent; there is no type for it in what the SDK gives out.
             if what.contains("redential") {
                 return hold(&format!(
@@ -119,7 +119,7 @@ where
 
 /// What a refusal means, by its status, its code and what it says.
 fn refused(status: u16, code: &str, message: &str) -> Failure {
-    let said = format!("{code}{}", excerpt(message));
+    let said = format!("{code}{}", excerpt(message, EXCERPT));
     match code {
         "ResourceNotFoundException" => Failure::NotThere(said),
         "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "RequestLimitExceeded"
@@ -155,13 +155,6 @@ fn refused(status: u16, code: &str, message: &str) -> Failure {
         // Unknown keys and wrong addresses among them: nothing is wrong with the lines.
         _ => hold(&format!("status {status}; check the credentials and AWS_ENDPOINT_URL: {said}")).into(),
     }
-}
-
-/// What was said, on one line and not too long.
-fn excerpt(text: &str) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line: String = line.chars().filter(|c| !c.is_control()).take(EXCERPT).collect();
-    if line.is_empty() { line } else { format!(" (it said: {line})") }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 
-use crate::telemetry::delivery::SendError;
+use crate::telemetry::delivery::{SendError, excerpt};
 
 /// How often to look whether a person has mended what only a person can.
 const PROBE: Duration = Duration::from_secs(60);
@@ -19,7 +19,7 @@ pub(super) fn http(
     honeycomb: bool,
     now: SystemTime,
 ) -> SendError {
-    let said = excerpt(body);
+    let said = excerpt(body, EXCERPT);
     match status.as_u16() {
         429 | 502 | 503 | 504 => {
             let after =
@@ -52,7 +52,7 @@ pub(super) fn http(
 /// What a gRPC status other than OK means. `after` is the server's `RetryInfo`, where there was one.
 pub(super) fn grpc(code: tonic::Code, message: &str, after: Option<Duration>, honeycomb: bool) -> SendError {
     use tonic::Code;
-    let said = excerpt(message);
+    let said = excerpt(message, EXCERPT);
     match code {
         Code::Unauthenticated | Code::PermissionDenied => {
             let cause = format!("{code:?}: {}{said}", credentials_hint(honeycomb));
@@ -102,13 +102,6 @@ fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     let seconds = text.parse().ok().map(Duration::from_secs);
     seconds.or_else(|| Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()))
-}
-
-/// What the receiver said, on one line and not too long.
-fn excerpt(text: &str) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line: String = line.chars().filter(|c| !c.is_control()).take(EXCERPT).collect();
-    if line.is_empty() { line } else { format!(" (it said: {line})") }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
+use crate::telemetry::delivery::excerpt;
+
 /// The header that says for how many seconds a limit holds.
 const REMAINING: &str = "x-rate-limit-remaining-seconds";
 /// The longest that a limit is believed to hold: a probe an hour hurts nobody.
@@ -44,7 +46,7 @@ struct Said {
 pub(super) fn answer(status: StatusCode, headers: &HeaderMap, body: &str) -> Answer {
     let said = serde_json::from_str::<Said>(body).ok();
     let words = said.as_ref().and_then(|said| said.message.as_deref()).unwrap_or(body);
-    let cause = |hint: &str| format!("{status}{hint}{}", excerpt(words));
+    let cause = |hint: &str| format!("{status}{hint}{}", excerpt(words, EXCERPT));
     match status.as_u16() {
         200..=299 => match said {
             Some(Said { err: 0, .. }) => Answer::Taken,
@@ -77,13 +79,6 @@ fn remaining(headers: &HeaderMap) -> Option<Duration> {
 /// How long to wait where the answer does not say: a minute, doubled with each answer of the kind in a row.
 pub(super) fn unsaid(limited_before: u32) -> Duration {
     Duration::from_secs(60).saturating_mul(2_u32.saturating_pow(limited_before)).min(LONGEST)
-}
-
-/// What was said, on one line and not too long.
-fn excerpt(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line: String = line.chars().filter(|c| !c.is_control()).take(EXCERPT).collect();
-    if line.is_empty() { line } else { format!(" (it said: {line})") }
 }
 
 #[cfg(test)]
