@@ -29,9 +29,9 @@ use tracing::{Dispatch, Level};
 
 pub use self::client::Client;
 use self::cloudwatch::{CLOUDWATCH, CloudWatch, LineLayer};
-use self::delivery::{Books, Kept, Notice, Runtime, Spool, SpoolError, Tally};
+use self::delivery::{Books, Kept, Notice, Runtime, Spool, SpoolError, Surroundings, Tally};
 use self::observe::{EpochIds, ObserveLayer, RecordAll, Settings, SpanCollector};
-use self::otlp::{Otlp, Relay, SpanLayer, Surroundings};
+use self::otlp::{Otlp, Relay, SpanLayer};
 use self::rollbar::{HookLayer, ROLLBAR, Rollbar};
 use self::terminal::{Format, Terminal, TerminalLayer};
 use self::xray::{SegmentLayer, XRAY, Xray};
@@ -86,20 +86,13 @@ impl Telemetry {
             || config.cloudwatch.group.is_some()
             || config.rollbar.token.is_some();
         let spool = if is_needed { open_spool(&config.spool, &notice)? } else { None };
-        let around = Surroundings {
-            resource: &resource,
-            runtime: &runtime,
-            books: &books,
-            notice: &notice,
-            spool: spool.as_ref(),
-        };
-        let otlp = Otlp::start(&config.otlp, around)?;
+        let around =
+            Surroundings { runtime: &runtime, books: &books, notice: &notice, spool: spool.as_ref() };
+        let otlp = Otlp::start(&config.otlp, &resource, around)?;
         let log_group = config.cloudwatch.group.clone();
-        let xray = Xray::start(&config.xray, config.service.version, log_group, &runtime, &books, &notice);
-        let cloudwatch =
-            CloudWatch::start(&config.cloudwatch, &resource, &runtime, &books, &notice, spool.as_ref())?;
-        let name = &config.service.name;
-        let rollbar = Rollbar::start(&config.rollbar, name, &runtime, &books, &notice, spool.as_ref())?;
+        let xray = Xray::start(&config.xray, config.service.version, log_group, around);
+        let cloudwatch = CloudWatch::start(&config.cloudwatch, &resource, around)?;
+        let rollbar = Rollbar::start(&config.rollbar, &config.service.name, around)?;
 
         let limits = limits(&config.otlp.limits);
         let sampler = RecordAll(config.otlp.sampler.clone());

@@ -8,7 +8,6 @@ mod document;
 mod exporter;
 mod layer;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::Key;
@@ -20,9 +19,7 @@ pub use self::layer::{LineLayer, LineLog, Lines};
 
 use self::document::{Form, Item, Metrics};
 use self::exporter::{Place, Stream};
-use super::delivery::{
-    Backoff, Books, Delivery, Keep, Kept, Limits, Measure, Notice, Policy, Runtime, Spool, SpoolError, Status,
-};
+use super::delivery::{Backoff, Delivery, Keep, Kept, Limits, Measure, Policy, SpoolError, Surroundings};
 use super::observe::EnlistLayer;
 use crate::config;
 
@@ -56,10 +53,7 @@ impl CloudWatch {
     pub(super) fn start(
         config: &config::CloudWatch,
         resource: &Resource,
-        runtime: &Runtime,
-        books: &Books,
-        notice: &Notice,
-        spool: Option<&Spool>,
+        around: Surroundings<'_>,
     ) -> Result<Option<Self>, SpoolError> {
         let Some(group) = config.group.clone() else { return Ok(None) };
         let (service, environment) =
@@ -78,7 +72,7 @@ impl CloudWatch {
             service: service.unwrap_or_default(),
             environment: environment.unwrap_or_default(),
         });
-        let status = Status::new(format!("CloudWatch Logs, {group} {stream}"), notice.clone());
+        let destination = format!("CloudWatch Logs, {group} {stream}");
         let place = Place {
             group,
             stream,
@@ -87,7 +81,7 @@ impl CloudWatch {
             class: config.class,
         };
         let form = Form { format: config.format, metrics };
-        let sink = Stream::new(place, form, exporter::Access::of(config), notice.clone());
+        let sink = Stream::new(place, form, exporter::Access::of(config), around.notice.clone());
         // One call at a time keeps the stream in order of arrival as well; in a backlog the order of time, which is
         // CloudWatch's, must do.
         let policy = Policy {
@@ -97,10 +91,9 @@ impl CloudWatch {
             in_flight_behind: IN_FLIGHT_BEHIND,
             backoff: BACKOFF,
         };
-        let ledger = books.open(CLOUDWATCH);
+        let ledger = around.books.open(CLOUDWATCH);
         let keep = Keep { max_age: max_age(config.retention_days), through: true };
-        let log = spool.map(|spool| spool.log(CLOUDWATCH, keep, Arc::clone(&ledger), status.clone()));
-        let delivery = Delivery::start_spooled(sink, policy, status, ledger, log.transpose()?, runtime);
+        let delivery = around.deliver(CLOUDWATCH, destination, ledger, keep, policy, sink)?;
         Ok(Some(Self { delivery, level: config.level }))
     }
 

@@ -19,6 +19,7 @@ mod runtime;
 mod sink;
 mod spool;
 mod status;
+mod surroundings;
 mod worker;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use self::runtime::Runtime;
 pub use self::sink::{BoxError, Rank, SendError, Sent, Sink};
 pub use self::spool::{Keep, Kept, Log, Spool, SpoolError};
 pub use self::status::{Notice, Status};
+pub use self::surroundings::Surroundings;
 pub use self::worker::Policy;
 use self::worker::Worker;
 

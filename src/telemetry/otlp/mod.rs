@@ -32,8 +32,8 @@ pub use self::layer::{SpanLayer, Spans};
 pub use self::relay::{Encoding, Relay, RelayError};
 use self::relay::{Forward, Relayed};
 use super::delivery::{
-    Backoff, Books, Delivery, Keep, Kept, Limits, Measure, Notice, Policy, Rank, Runtime, SendError, Sent,
-    Sink, Spool, SpoolError, Status,
+    Backoff, Delivery, Keep, Kept, Limits, Measure, Policy, Rank, SendError, Sent, Sink, SpoolError,
+    Surroundings,
 };
 use super::observe::{EnlistLayer, Outside, span_weight};
 use crate::config::{self, Batch, Destination, SpanLimits};
@@ -72,16 +72,6 @@ pub(super) struct Otlp {
     layer: SpanLayer,
 }
 
-/// What every backend is given to start with.
-#[derive(Clone, Copy)]
-pub(super) struct Surroundings<'a> {
-    pub(super) resource: &'a Resource,
-    pub(super) runtime: &'a Runtime,
-    pub(super) books: &'a Books,
-    pub(super) notice: &'a Notice,
-    pub(super) spool: Option<&'a Spool>,
-}
-
 /// OTLP cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -95,13 +85,17 @@ pub enum StartError {
 
 impl Otlp {
     /// Starts what is configured.
-    pub(super) fn start(config: &config::Otlp, around: Surroundings<'_>) -> Result<Self, StartError> {
+    pub(super) fn start(
+        config: &config::Otlp,
+        resource: &Resource,
+        around: Surroundings<'_>,
+    ) -> Result<Self, StartError> {
         // Channels spawn their workers where they are made.
         let _entered = around.runtime.enter();
         let mut spans = None;
         let mut relay = None;
         if let Some(destination) = &config.traces {
-            let (resource, limits) = (proto_resource(around.resource), config.limits);
+            let (resource, limits) = (proto_resource(resource), config.limits);
             // Two variables limit an export; it must keep within both.
             let timeout = config.batch.export_timeout.unwrap_or(Duration::MAX).min(destination.timeout);
             let wire = Wire::new(&Destination { timeout, ..destination.clone() })?;
@@ -122,7 +116,7 @@ impl Otlp {
             let around = Surroundings { spool: None, ..around };
             let delivery = deliver(METRICS, sink, destination, &Batch::default(), 1, around)?;
             let (provider, own) = metrics::provider(
-                around.resource.clone(),
+                resource.clone(),
                 delivery.queue().clone(),
                 temporality(config.temporality),
                 config.metric_interval,
@@ -223,10 +217,8 @@ fn deliver<S: Sink>(
     around: Surroundings<'_>,
 ) -> Result<Delivery<S::Item>, SpoolError> {
     let policy = policy(asked, in_flight);
-    let status = Status::new(destination.url.to_string(), around.notice.clone());
-    let ledger = around.books.open(name);
-    let log = around.spool.map(|spool| spool.log(name, KEEP, Arc::clone(&ledger), status.clone()));
-    Ok(Delivery::start_spooled(sink, policy, status, ledger, log.transpose()?, around.runtime))
+    let (url, ledger) = (destination.url.to_string(), around.books.open(name));
+    around.deliver(name, url, ledger, KEEP, policy, sink)
 }
 
 fn proto_resource(resource: &Resource) -> Vec<u8> {

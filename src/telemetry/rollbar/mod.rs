@@ -31,8 +31,7 @@ use self::document::{Constants, Scrubber};
 use self::exporter::{Api, Http, Item};
 pub use self::layer::{HookLayer, ReportLog, Reports};
 use super::delivery::{
-    Backoff, Books, BoxError, Delivery, Keep, Kept, Limits, Measure, Notice, Policy, Runtime, Spool,
-    SpoolError, Status,
+    Backoff, BoxError, Delivery, Keep, Kept, Limits, Measure, Policy, SpoolError, Surroundings,
 };
 use super::observe::EnlistLayer;
 use crate::config;
@@ -82,20 +81,15 @@ impl Rollbar {
     pub(super) fn start(
         config: &config::Rollbar,
         service: &str,
-        runtime: &Runtime,
-        books: &Books,
-        notice: &Notice,
-        spool: Option<&Spool>,
+        around: Surroundings<'_>,
     ) -> Result<Option<Self>, StartError> {
         let Some(token) = config.token.clone() else { return Ok(None) };
         let http = Http::new(&config.endpoint, &token).map_err(StartError::Client)?;
-        let ledger = books.open(ROLLBAR);
+        let ledger = around.books.open(ROLLBAR);
         let desk = Desk::new(Arc::clone(&ledger));
-        let status = Status::new(format!("Rollbar at {}", config.endpoint), notice.clone());
+        let destination = format!("Rollbar at {}", config.endpoint);
         let api = Api::new(http, token.clone(), desk.clone(), Arc::clone(&ledger));
-        let log = spool.map(|spool| spool.log(ROLLBAR, KEEP, Arc::clone(&ledger), status.clone()));
-        let delivery =
-            Delivery::start_spooled(api, POLICY, status, Arc::clone(&ledger), log.transpose()?, runtime);
+        let delivery = around.deliver(ROLLBAR, destination, Arc::clone(&ledger), KEEP, POLICY, api)?;
         let clerk = Clerk {
             constants: Constants {
                 service: service.to_owned(),

@@ -22,7 +22,7 @@ use self::exporter::Daemon;
 use self::metadata::Known;
 use self::naming::Naming;
 use self::sampling::{Poller, Sampler};
-use super::delivery::{Backoff, Books, Delivery, Limits, Measure, Notice, Policy, Runtime, Status};
+use super::delivery::{Backoff, Delivery, Limits, Measure, Policy, Status, Surroundings};
 use super::observe::EnlistLayer;
 use crate::config;
 
@@ -50,27 +50,25 @@ impl Xray {
         config: &config::Xray,
         version: &str,
         log_group: Option<String>,
-        runtime: &Runtime,
-        books: &Books,
-        notice: &Notice,
+        around: Surroundings<'_>,
     ) -> Option<Self> {
         let daemon = config.daemon.clone()?;
         let constants = Constants { version: version.to_owned(), log_group };
         let known = Known::default();
         let (ecs, ec2) = (config.ecs_metadata.clone(), config.ec2_metadata.clone());
-        runtime.spawn(known.clone().find_out(metadata::Sources { ecs, ec2 }));
+        around.runtime.spawn(known.clone().find_out(metadata::Sources { ecs, ec2 }));
 
         let local = config.local_rules.clone();
         let sampler = match config.pattern {
             None => Sampler::for_service(&config.name, local),
             Some(_) => Sampler::new(local),
         };
-        let poller = Poller::start(sampler.clone(), daemon.tcp, runtime, notice.clone());
-        let status = Status::new(format!("the X-Ray daemon at {}", daemon.udp), notice.clone());
+        let poller = Poller::start(sampler.clone(), daemon.tcp, around.runtime, around.notice.clone());
+        let status = Status::new(format!("the X-Ray daemon at {}", daemon.udp), around.notice.clone());
         let policy =
             Policy { batch: BATCH, capacity: CAPACITY, in_flight: 1, in_flight_behind: 1, backoff: BACKOFF };
         let sink = Daemon::new(daemon.udp, constants, known);
-        let delivery = Delivery::start(sink, policy, status, books.open(XRAY), runtime);
+        let delivery = Delivery::start(sink, policy, status, around.books.open(XRAY), around.runtime);
         let naming = Arc::new(Naming::new(&config.name, config.pattern.clone()));
         let layer = EnlistLayer(Segments { sampler, naming, queue: delivery.queue().clone() });
         Some(Self { delivery, poller, layer })
