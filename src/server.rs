@@ -161,6 +161,7 @@ impl Connections {
         let connection = async move {
             let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
             let finished = tokio::select! {
+                biased;
                 finished = &mut connection => finished,
                 () = silent => return,
                 () = draining.cancelled() => {

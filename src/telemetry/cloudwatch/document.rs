@@ -18,6 +18,8 @@ pub(super) const OVERHEAD: usize = 26;
 /// The longest text of an event, in bytes: 256 KiB by the older pages, 1 MiB by the newer, less the overhead. What is
 /// within the smaller is within both.
 const LONGEST: usize = 256 * 1024 - OVERHEAD;
+/// What is around an event's text in a call, beyond its [`OVERHEAD`], in bytes.
+const EVENT_FRAME: usize = 32;
 /// What an event takes in memory beside its texts.
 const FRAME: usize = 640;
 /// How many times larger in memory than as a line a home request is with its log event, roughly.
@@ -30,8 +32,14 @@ const CUT: &str = "…[truncated]";
 pub(super) enum Item {
     Request(Arc<RequestRecord>),
     Event(Arc<LogEvent>),
-    /// What either has become, on disk meanwhile.
-    Drawn(Line),
+    /// What either has become, and what it is worth.
+    Drawn(Line, Rank),
+}
+
+impl Item {
+    fn line(&self) -> Option<&Line> {
+        if let Self::Drawn(line, _) = self { Some(line) } else { None }
+    }
 }
 
 /// What lines look like.
@@ -55,20 +63,32 @@ pub(super) struct Metrics {
 pub(super) struct Line {
     /// Milliseconds since 1970.
     pub(super) timestamp: i64,
-    /// 1 to [`LONGEST`] bytes on one line.
-    pub(super) message: String,
+    /// 1 to [`LONGEST`] bytes on one line, as they are written in a string of JSON.
+    pub(super) quoted: String,
 }
 
 impl Line {
-    /// What it takes of a call's size, in bytes.
+    fn new(timestamp: i64, message: &str) -> Self {
+        let mut quoted = String::with_capacity(message.len() + message.len() / 4);
+        line::quote(message, &mut quoted);
+        Self { timestamp, quoted }
+    }
+
+    /// What it takes of a call's size at most, in bytes; without the quoting it is about a fifth less.
     pub(super) fn size(&self) -> usize {
-        self.message.len() + OVERHEAD
+        self.quoted.len() + OVERHEAD
     }
 }
 
+/// Draws what is not drawn yet.
+pub(super) fn draw(item: Item, form: &Form) -> Item {
+    let (rank, line) = (rank(&item), line(&item, form));
+    line.map_or(item, |line| Item::Drawn(line, rank))
+}
+
 /// The lines of a call, which have to be in the order of their times.
-pub(super) fn lines(items: &[Item], form: &Form) -> Vec<Line> {
-    let mut lines: Vec<_> = items.iter().map(|item| line(item, form)).collect();
+pub(super) fn lines(items: &[Item]) -> Vec<&Line> {
+    let mut lines: Vec<_> = items.iter().filter_map(Item::line).collect();
     // Stable: within a millisecond the order stays.
     lines.sort_by_key(|line| line.timestamp);
     lines
@@ -76,42 +96,24 @@ pub(super) fn lines(items: &[Item], form: &Form) -> Vec<Line> {
 
 /// The body of a call. It is written here because the SDK takes longer to write one than all else that is done to lines;
 /// it signs and sends what it is given.
-pub(super) fn body(group: &str, stream: &str, lines: &[Line]) -> Vec<u8> {
-    // Escaped, a line of JSON is about a quarter longer.
-    let length: usize = lines.iter().map(Line::size).sum();
-    let mut body = Vec::with_capacity(256 + length + length / 4);
-    body.extend_from_slice(b"{\"logGroupName\":");
-    quote(group, &mut body);
-    body.extend_from_slice(b",\"logStreamName\":");
-    quote(stream, &mut body);
-    body.extend_from_slice(b",\"logEvents\":[");
-    for (at, Line { timestamp, message }) in lines.iter().enumerate() {
-        body.extend_from_slice(if at == 0 { b"{\"timestamp\":" } else { b",{\"timestamp\":" });
-        body.extend_from_slice(itoa::Buffer::new().format(*timestamp).as_bytes());
-        body.extend_from_slice(b",\"message\":");
-        quote(message, &mut body);
-        body.push(b'}');
+pub(super) fn body(group: &str, stream: &str, lines: &[&Line]) -> Vec<u8> {
+    let names = 2 * (group.len() + stream.len());
+    let length: usize = lines.iter().map(|line| line.size() + EVENT_FRAME).sum();
+    let mut body = String::with_capacity(FRAME + names + length);
+    body.push_str("{\"logGroupName\":\"");
+    line::quote(group, &mut body);
+    body.push_str("\",\"logStreamName\":\"");
+    line::quote(stream, &mut body);
+    body.push_str("\",\"logEvents\":[");
+    for (at, Line { timestamp, quoted }) in lines.iter().enumerate() {
+        body.push_str(if at == 0 { "{\"timestamp\":" } else { ",{\"timestamp\":" });
+        body.push_str(itoa::Buffer::new().format(*timestamp));
+        body.push_str(",\"message\":\"");
+        body.push_str(quoted);
+        body.push_str("\"}");
     }
-    body.extend_from_slice(b"]}");
-    body
-}
-
-/// Text as a string of JSON.
-fn quote(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\')) {
-        let (plain, marked) = rest.split_at(at);
-        out.extend_from_slice(plain);
-        let Some((mark, after)) = marked.split_first() else { break };
-        match mark {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *mark]),
-            control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
-        }
-        rest = after;
-    }
-    out.extend_from_slice(rest);
-    out.push(b'"');
+    body.push_str("]}");
+    body.into_bytes()
 }
 
 /// How much an item takes in memory, in bytes and by estimate. Its line is shorter by [`SHARE`], as a rule.
@@ -119,22 +121,23 @@ pub(super) fn weight(item: &Item) -> usize {
     match item {
         Item::Request(record) => record.weight(),
         Item::Event(event) => FRAME + event.message.len() + attributes_weight(&event.fields),
-        Item::Drawn(line) => SHARE * line.size(),
+        Item::Drawn(line, _) => SHARE * line.size(),
     }
 }
 
 /// An item as it is written to disk: its time, little endian, and its text.
-pub(super) fn encode(item: &Item, form: &Form, into: &mut Vec<u8>) {
-    let Line { timestamp, message } = line(item, form);
+pub(super) fn encode(item: &Item, into: &mut Vec<u8>) {
+    let Item::Drawn(Line { timestamp, quoted }, _) = item else { return };
     into.extend_from_slice(&timestamp.to_le_bytes());
-    into.extend_from_slice(message.as_bytes());
+    into.extend_from_slice(quoted.as_bytes());
 }
 
 /// What [`encode`] has written.
 pub(super) fn decode(bytes: &[u8]) -> Option<Item> {
-    let (timestamp, message) = bytes.split_first_chunk()?;
-    let message = std::str::from_utf8(message).ok().filter(|message| !message.is_empty())?;
-    Some(Item::Drawn(Line { timestamp: i64::from_le_bytes(*timestamp), message: message.to_owned() }))
+    let (timestamp, quoted) = bytes.split_first_chunk()?;
+    let quoted = std::str::from_utf8(quoted).ok().filter(|quoted| !quoted.is_empty())?;
+    let line = Line { timestamp: i64::from_le_bytes(*timestamp), quoted: quoted.to_owned() };
+    Some(Item::Drawn(line, Rank::Notable))
 }
 
 /// What an item is worth when there is not room for all.
@@ -142,24 +145,51 @@ pub(super) fn rank(item: &Item) -> Rank {
     match item {
         Item::Request(record) if record.verdict() == Verdict::Fine => Rank::Routine,
         Item::Event(event) if event.level >= Level::DEBUG => Rank::Detail,
-        Item::Request(_) | Item::Event(_) | Item::Drawn(_) => Rank::Notable,
+        Item::Request(_) | Item::Event(_) => Rank::Notable,
+        Item::Drawn(_, rank) => *rank,
     }
 }
 
-fn line(item: &Item, form: &Form) -> Line {
-    let (time, message) = match (item, form.format) {
-        (Item::Drawn(line), _) => return line.clone(),
-        (Item::Request(record), LineFormat::Json) => (record.ended(), access_json(record, form)),
-        (Item::Request(record), LineFormat::Classic) => (record.ended(), classic_access(record)),
-        (Item::Event(event), LineFormat::Json) => (event.time, line::event_line(event)),
-        (Item::Event(event), LineFormat::Classic) => (event.time, classic_event(event)),
+/// The line of what is not drawn yet.
+fn line(item: &Item, form: &Form) -> Option<Line> {
+    let time = match item {
+        Item::Drawn(..) => return None,
+        Item::Request(record) => record.ended(),
+        Item::Event(event) => event.time,
     };
-    let message = match form.format {
+    let timestamp = millis(time);
+    let quoted = quoted_json(item, form).filter(|quoted| quoted.len() <= LONGEST);
+    Some(match quoted {
+        Some(quoted) => Line { timestamp, quoted },
+        None => Line::new(timestamp, &message(item, form)),
+    })
+}
+
+/// A line of JSON as it will be in a string of JSON, which most are drawn as without a detour.
+fn quoted_json(item: &Item, form: &Form) -> Option<String> {
+    match (item, form.format) {
+        (Item::Request(record), LineFormat::Json) if form.metrics.is_none() => {
+            Some(line::quoted_access_line(record))
+        }
+        (Item::Event(event), LineFormat::Json) => Some(line::quoted_event_line(event)),
+        _ => None,
+    }
+}
+
+/// The text of a line, of [`LONGEST`] bytes at most.
+fn message(item: &Item, form: &Form) -> String {
+    let message = match (item, form.format) {
+        (Item::Drawn(..), _) => String::new(),
+        (Item::Request(record), LineFormat::Json) => access_json(record, form),
+        (Item::Request(record), LineFormat::Classic) => classic_access(record),
+        (Item::Event(event), LineFormat::Json) => line::event_line(event),
+        (Item::Event(event), LineFormat::Classic) => classic_event(event),
+    };
+    match form.format {
         _ if message.len() <= LONGEST => message,
         LineFormat::Json => shortened_json(&message, LONGEST),
         LineFormat::Classic => shortened(&message, LONGEST),
-    };
-    Line { timestamp: millis(time), message }
+    }
 }
 
 fn millis(time: SystemTime) -> i64 {

@@ -102,11 +102,10 @@ impl Stream {
         Self { place, form, access, notice, client: OnceCell::new(), retention }
     }
 
-    async fn put(&self, client: &Client, lines: Vec<Line>) -> Result<Sent, Failure> {
+    async fn put(&self, client: &Client, lines: &[&Line]) -> Result<Sent, Failure> {
         let count = lines.len();
         let Place { group, stream, .. } = &self.place;
-        let body = Bytes::from(document::body(group, stream, &lines));
-        drop(lines);
+        let body = Bytes::from(document::body(group, stream, lines));
         // What the SDK insists on before it writes a body of its own, which is short.
         let call = client.put_log_events().log_group_name(group).log_stream_name(stream);
         let call = call.set_log_events(Some(Vec::new())).customize().mutate_request(move |request| {
@@ -185,8 +184,8 @@ impl Stream {
 }
 
 /// Whether one call cannot take all of it: estimates may err, and after an outage a batch may be days long.
-fn is_too_much(lines: &[Line]) -> bool {
-    let size: usize = lines.iter().map(Line::size).sum();
+fn is_too_much(lines: &[&Line]) -> bool {
+    let size: usize = lines.iter().map(|line| line.size()).sum();
     let (first, last) = (lines.first(), lines.last());
     let span = last.map_or(0, |line| line.timestamp) - first.map_or(0, |line| line.timestamp);
     lines.len() > 1 && (size > LARGEST || span >= DAY)
@@ -203,8 +202,12 @@ impl Sink for Stream {
         document::rank(item)
     }
 
+    fn draw(&self, item: Item) -> Item {
+        document::draw(item, &self.form)
+    }
+
     fn encode(&self, item: &Item, into: &mut Vec<u8>) {
-        document::encode(item, &self.form, into);
+        document::encode(item, into);
     }
 
     fn decode(&self, bytes: &[u8]) -> Option<Item> {
@@ -213,15 +216,15 @@ impl Sink for Stream {
 
     async fn send(&self, batch: &[Item]) -> Result<Sent, SendError> {
         let client = self.client.get_or_try_init(|| self.access.connect()).await?;
-        let lines = document::lines(batch, &self.form);
+        let lines = document::lines(batch);
         if is_too_much(&lines) {
             return Err(SendError::Split { reason: "too_large", cause: "more than one call takes".into() });
         }
         self.keep_for(client).await;
-        let sent = match self.put(client, lines).await {
+        let sent = match self.put(client, &lines).await {
             Err(Failure::NotThere(_)) => {
                 self.create(client).await?;
-                self.put(client, document::lines(batch, &self.form)).await
+                self.put(client, &lines).await
             }
             sent => sent,
         };

@@ -77,7 +77,9 @@ impl<T: Send + Sync + 'static> Delivery<T> {
         let through = log.clone().filter(Log::writes_through).map(|log| {
             let sink = Arc::clone(&sink);
             let through: Through<T> = Box::new(move |item, items| {
-                log.write_through(S::rank(item), items, |into| sink.encode(item, into))
+                let item = sink.draw(item);
+                let written = log.write_through(S::rank(&item), items, |into| sink.encode(&item, into));
+                written.ok_or(item)
             });
             through
         });

@@ -23,8 +23,12 @@ struct Shared<T> {
     through: Option<Through<T>>,
 }
 
-/// Puts an item on disk before the push returns; what waited there before it. `None`: it must wait in memory.
-pub(super) type Through<T> = Box<dyn Fn(&T, u64) -> Option<Measure> + Send + Sync>;
+/// Puts an item on disk before the push returns; what waited there before it. What comes back must wait in memory.
+pub(super) type Through<T> = Box<dyn Fn(T, u64) -> Result<Measure, T> + Send + Sync>;
+
+/// How many new things wake the worker, which then draws them: so few that they are still in the processor's cache, and
+/// so many that its waking does not count.
+const MANY: usize = 32;
 
 /// How large something is, or how much there may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,8 +57,11 @@ impl Measure {
 
 #[derive(Debug)]
 struct Waiting<T> {
+    /// What is drawn.
     entries: VecDeque<Entry<T>>,
-    /// What `entries` sum up to.
+    /// What is not, which is newer.
+    fresh: Vec<Entry<T>>,
+    /// What `entries` and `fresh` sum up to.
     sum: Measure,
     /// What is not settled yet, waiting or on its way.
     held: Measure,
@@ -99,7 +106,7 @@ impl<T> Queue<T> {
         through: Option<Through<T>>,
     ) -> Self {
         let (sum, held) = (Measure::default(), Measure::default());
-        let waiting = Waiting { entries: VecDeque::new(), sum, held, closed: false };
+        let waiting = Waiting { entries: VecDeque::new(), fresh: Vec::new(), sum, held, closed: false };
         let (waiting, wake) = (Mutex::new(waiting), Notify::new());
         Self(Arc::new(Shared { waiting, wake, ledger, measure, capacity, wake_at, through }))
     }
@@ -113,12 +120,12 @@ impl<T> Queue<T> {
         {
             // Entered first, so that nothing is delivered that is not in the books yet.
             self.0.ledger.enter(|tally| tally.queue(measure.items));
-            return match through(&thing, measure.items) {
-                Some(before) => {
+            return match through(thing, measure.items) {
+                Ok(before) => {
                     self.wake(before, before.plus(measure));
                     true
                 }
-                None => self.hold(thing, measure, Entered::Yes),
+                Err(thing) => self.hold(thing, measure, Entered::Yes),
             };
         }
         self.hold(thing, measure, Entered::No)
@@ -148,11 +155,48 @@ impl<T> Queue<T> {
             ledger.enter(|tally| tally.queue(measure.items));
         }
         let (before, after) = (waiting.sum, waiting.sum.plus(measure));
-        waiting.entries.push_back(Entry { thing, measure, since: Instant::now() });
+        // The clock is asked once for all that is drawn together: what is taken for a little older waits no longer.
+        let since = waiting.fresh.first().map_or_else(Instant::now, |oldest| oldest.since);
+        waiting.fresh.push(Entry { thing, measure, since });
         (waiting.sum, waiting.held) = (after, held);
+        let are_many = waiting.fresh.len() == MANY;
         drop(waiting);
-        self.wake(before, after);
+        if are_many {
+            self.0.wake.notify_one();
+        } else {
+            self.wake(before, after);
+        }
         true
+    }
+
+    /// Has `draw` make of what is new what will be sent of it. What it makes nothing of is lost, and counted under
+    /// `reason`.
+    pub(super) fn draw(&self, reason: &'static str, mut draw: impl FnMut(T) -> Option<T>) {
+        let mut fresh = std::mem::take(&mut self.waiting().fresh);
+        if fresh.is_empty() {
+            return;
+        }
+        let mut lost = Measure::default();
+        let drawn: Vec<_> = fresh
+            .drain(..)
+            .filter_map(|Entry { thing, measure, since }| {
+                let drawn = draw(thing).map(|thing| Entry { thing, measure, since });
+                lost = if drawn.is_none() { lost.plus(measure) } else { lost };
+                drawn
+            })
+            .collect();
+        let mut waiting = self.waiting();
+        waiting.entries.extend(drawn);
+        waiting.sum = waiting.sum.minus(lost);
+        waiting.held = waiting.held.minus(lost);
+        if waiting.fresh.is_empty() {
+            // Room for the next.
+            waiting.fresh = fresh;
+        }
+        drop(waiting);
+        if lost.items > 0 {
+            self.0.ledger.enter(|tally| tally.drop_queued(reason, lost.items));
+        }
     }
 
     /// Wakes the worker where more than `before` gives it something to do.
@@ -175,7 +219,7 @@ impl<T> Queue<T> {
 
     fn is_open_and_empty(&self) -> bool {
         let waiting = self.waiting();
-        !waiting.closed && waiting.entries.is_empty()
+        !waiting.closed && waiting.entries.is_empty() && waiting.fresh.is_empty()
     }
 
     /// The ledger that is kept of what is pushed.
@@ -187,10 +231,11 @@ impl<T> Queue<T> {
     /// How much waits, and since when the oldest does.
     pub(super) fn waits(&self) -> (Measure, Option<Instant>) {
         let waiting = self.waiting();
-        (waiting.sum, waiting.entries.front().map(|oldest| oldest.since))
+        let oldest = waiting.entries.front().or_else(|| waiting.fresh.first());
+        (waiting.sum, oldest.map(|oldest| oldest.since))
     }
 
-    /// As much of the oldest as goes into one batch. The rest stays, so that pushing wakes nobody while it lingers.
+    /// As much of the oldest as is drawn and goes into one batch. The rest stays, so that pushing wakes nobody while it lingers.
     pub(super) fn take(&self, limits: &Limits) -> Vec<Entry<T>> {
         let mut waiting = self.waiting();
         let count = batch::cut(limits, waiting.entries.iter().map(|entry| entry.measure));
@@ -252,6 +297,8 @@ mod tests {
         assert_eq!((tally.created, tally.queued, tally.dropped["queue_full"]), (3, 2, 1));
         assert!(tally.balances());
         let all = Limits { items: 100, weight: 1000, linger: Duration::ZERO };
+        assert_eq!(queue.take(&all).len(), 0, "nothing is drawn");
+        queue.draw("odd", Some);
         let taken = queue.take(&all);
         assert_eq!(taken.iter().map(|entry| entry.thing).collect::<Vec<_>>(), [6, 4]);
         // Taken is not settled: it may come back.
@@ -259,7 +306,24 @@ mod tests {
         assert_eq!(queue.ledger().tally().dropped["queue_full"], 2);
         queue.settle(taken[0].measure);
         queue.push(6);
+        queue.draw("odd", Some);
         assert_eq!(queue.take(&all).len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_makes_room_and_is_counted() {
+        let queue = queue(10, 100);
+        for weight in [3, 2, 5] {
+            queue.push(weight);
+        }
+        queue.draw("odd", |weight| (weight % 2 == 0).then_some(10 * weight));
+        assert_eq!(queue.waits().0, Measure { weight: 2, items: 1 });
+        let tally = queue.ledger().tally();
+        assert_eq!((tally.queued, tally.dropped["odd"]), (1, 2));
+        assert!(queue.push(8), "there is room again");
+        let all = Limits { items: 100, weight: 1000, linger: Duration::ZERO };
+        let things: Vec<_> = queue.take(&all).into_iter().map(|entry| entry.thing).collect();
+        assert_eq!(things, [20]);
     }
 
     #[test]
@@ -291,6 +355,7 @@ mod tests {
         assert!(!woken(&queue).await);
         queue.push(1);
         assert!(woken(&queue).await, "three items");
+        queue.draw("odd", Some);
         while !queue.take(&Limits { items: 100, weight: 1000, linger: Duration::ZERO }).is_empty() {}
         queue.push(1);
         assert!(woken(&queue).await, "the first again");
@@ -300,5 +365,20 @@ mod tests {
         assert!(!woken(&queue).await);
         queue.push(439);
         assert!(woken(&queue).await, "half full");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_worker_is_woken_to_draw_what_is_new() {
+        let queue = queue(1000, 1000);
+        let mut woken = Vec::new();
+        for pushed in 1..=2 * MANY {
+            queue.push(0);
+            if tokio::time::timeout(Duration::from_millis(1), queue.changed()).await.is_ok() {
+                woken.push(pushed);
+                queue.draw("odd", Some);
+            }
+        }
+        // By the first, by a full batch and by a backlog of them, and then by so many.
+        assert_eq!(woken, [1, 3, 15, 15 + MANY]);
     }
 }

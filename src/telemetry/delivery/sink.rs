@@ -13,7 +13,13 @@ pub trait Sink: Send + Sync + 'static {
     /// How large an item is.
     fn measure(item: &Self::Item) -> Measure;
 
-    /// Sends a batch, within a time that the sink itself bounds.
+    /// Makes of an item what will be sent or written of it, as soon as the worker gets hold of it: by the time that a
+    /// batch is full, what it is drawn from would be cold, and take several times the room.
+    fn draw(&self, item: Self::Item) -> Self::Item {
+        item
+    }
+
+    /// Sends a batch of what [`Sink::draw`] and [`Sink::decode`] have made, within a time that the sink itself bounds.
     fn send(&self, batch: &[Self::Item]) -> impl Future<Output = Result<Sent, SendError>> + Send;
 
     /// What is thrown away first when the disk is full.
@@ -21,7 +27,7 @@ pub trait Sink: Send + Sync + 'static {
         Rank::Notable
     }
 
-    /// Writes an item for the disk, without anything secret. Only a sink whose delivery is spooled is asked for it.
+    /// Writes a drawn item for the disk, without anything secret. Only a sink whose delivery is spooled is asked for it.
     fn encode(&self, _item: &Self::Item, _into: &mut Vec<u8>) {}
 
     /// Reads what [`Sink::encode`] has written, be it that of an earlier version. What is `None` is lost.

@@ -123,6 +123,8 @@ fn next_action(situation: Situation) -> Action {
 
 /// How old an item may get in memory alone. A little less than the 200 ms that are promised.
 const SPOOL_AFTER: Duration = Duration::from_millis(150);
+/// Why something is lost that a sink panicked over.
+const PANICKED: &str = "sink_panicked";
 /// How soon a disk that took nothing is asked again.
 const SPOOL_AGAIN: Duration = Duration::from_secs(1);
 /// A running delivery's insides.
@@ -175,6 +177,7 @@ impl<S: Sink> Worker<S> {
                 hurried = true;
                 self.gate.hurry();
             }
+            self.draw();
             let until = match next_action(self.situation(due)) {
                 Action::Send => {
                     self.send();
@@ -196,6 +199,11 @@ impl<S: Sink> Worker<S> {
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
             }
         }
+    }
+
+    /// Draws what is new.
+    fn draw(&self) {
+        self.queue.draw(PANICKED, |item| catch_unwind(AssertUnwindSafe(|| self.sink.draw(item))).ok());
     }
 
     fn situation(&self, deadline: Option<Instant>) -> Situation {
@@ -316,7 +324,7 @@ impl<S: Sink> Worker<S> {
                 self.gate.succeeded(now);
                 self.lose(&batch, reason, &cause.to_string());
             }
-            Err(_) => self.lose(&batch, "sink_panicked", "the sink panicked over this batch"),
+            Err(_) => self.lose(&batch, PANICKED, "the sink panicked over this batch"),
         }
     }
 
@@ -382,6 +390,7 @@ impl<S: Sink> Worker<S> {
     /// way may arrive all the same; nobody will know.
     fn give_up(mut self) {
         self.spool_again = None;
+        self.draw();
         while self.spool_at(Instant::now(), self.queue.waits()).is_some() && self.spool_again.is_none() {
             self.spool();
         }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -377,7 +378,7 @@ impl Facts {
             dropped_spans: facts.dropped_spans,
             events: facts.events,
             dropped_events: facts.dropped_events,
-            weight: OnceLock::new(),
+            weight: AtomicUsize::new(0),
         }
     }
 }

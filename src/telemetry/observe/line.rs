@@ -77,17 +77,28 @@ pub fn level(record: &RequestRecord) -> Level {
 /// The access line of a request, without a line break. Only access lines have a `status`.
 #[must_use]
 pub fn access_line(record: &RequestRecord) -> String {
+    draw_access(record, Line::plain())
+}
+
+/// The same as a string within JSON, without the quotes around it: to draw it so is far cheaper than to quote it later,
+/// for every seventh character is a quote.
+#[must_use]
+pub fn quoted_access_line(record: &RequestRecord) -> String {
+    draw_access(record, Line::quoted())
+}
+
+fn draw_access(record: &RequestRecord, mut line: Line) -> String {
     let (identity, request) = (record.identity(), record.request());
     let (method, route) = (request.method_label(), request.route.as_deref());
     let status = record.status.map(|status| status.as_u16());
-    let mut line = Line::begin(record.ended(), level(record));
+    line.begin(record.ended(), level(record));
     line.key("message");
-    line.0.push('"');
+    line.mark();
     for (blank, part) in [("", method), (" ", route.unwrap_or("-")), (" ", status_text(record))] {
-        line.0.push_str(blank);
+        line.raw(blank);
         line.escape(part);
     }
-    line.0.push('"');
+    line.mark();
     line.ids(record.event_id, Some((identity.trace_id, identity.span_id)));
     line.text("method", method);
     line.optional("route", route);
@@ -95,7 +106,7 @@ pub fn access_line(record: &RequestRecord) -> String {
     line.key("status");
     match status {
         Some(status) => line.number(status),
-        None => line.0.push_str("null"),
+        None => line.raw("null"),
     }
     line.milliseconds("duration_ms", record.duration);
     line.key("bytes");
@@ -132,7 +143,17 @@ fn status_text(record: &RequestRecord) -> &str {
 /// A log event as a line, without a line break.
 #[must_use]
 pub fn event_line(event: &LogEvent) -> String {
-    let mut line = Line::begin(event.time, event.level);
+    draw_event(event, Line::plain())
+}
+
+/// The same as a string within JSON, without the quotes around it.
+#[must_use]
+pub fn quoted_event_line(event: &LogEvent) -> String {
+    draw_event(event, Line::quoted())
+}
+
+fn draw_event(event: &LogEvent, mut line: Line) -> String {
+    line.begin(event.time, event.level);
     line.text("message", &event.message);
     line.ids(event.event_id, event.span);
     line.fields(&event.fields);
@@ -141,28 +162,53 @@ pub fn event_line(event: &LogEvent) -> String {
 
 /// A line in the making: a flat object whose keys need no escaping. It is put together by hand, because two lines a
 /// request are what a derived serializer is too slow for.
-struct Line(String);
+struct Line {
+    text: String,
+    /// A quotation mark, as it is written here.
+    mark: &'static str,
+}
 
 impl Line {
-    fn begin(time: SystemTime, level: Level) -> Self {
-        let mut line = Self(String::with_capacity(512));
-        line.0.push_str("{\"time\":\"");
-        line.0.push_str(ascii(&timestamp(time)));
-        line.0.push_str("\",\"level\":\"");
-        line.0.push_str(level.as_str());
-        line.0.push('"');
-        line
+    fn plain() -> Self {
+        Self { text: String::with_capacity(512), mark: "\"" }
+    }
+
+    fn quoted() -> Self {
+        Self { text: String::with_capacity(768), mark: "\\\"" }
+    }
+
+    fn begin(&mut self, time: SystemTime, level: Level) {
+        self.raw("{");
+        self.member("time", ascii(&timestamp(time)));
+        self.raw(",");
+        self.member("level", level.as_str());
     }
 
     fn end(mut self) -> String {
-        self.0.push('}');
-        self.0
+        self.raw("}");
+        self.text
+    }
+
+    /// What needs no escaping and no quoting.
+    fn raw(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    fn mark(&mut self) {
+        self.text.push_str(self.mark);
+    }
+
+    /// A key and text that both need no escaping.
+    fn member(&mut self, key: &str, text: &str) {
+        for piece in [self.mark, key, self.mark, ":", self.mark, text, self.mark] {
+            self.text.push_str(piece);
+        }
     }
 
     fn key(&mut self, key: &str) {
-        self.0.push_str(",\"");
-        self.0.push_str(key);
-        self.0.push_str("\":");
+        for piece in [",", self.mark, key, self.mark, ":"] {
+            self.text.push_str(piece);
+        }
     }
 
     fn text(&mut self, key: &str, text: &str) {
@@ -174,32 +220,26 @@ impl Line {
         self.key(key);
         match text {
             Some(text) => self.string(text),
-            None => self.0.push_str("null"),
+            None => self.raw("null"),
         }
     }
 
     fn ids(&mut self, event_id: EventId, span: Option<(TraceId, SpanId)>) {
         self.key("event_id");
-        self.0.push('"');
-        event_id.write(&mut self.0);
-        self.0.push('"');
+        self.mark();
+        event_id.write(&mut self.text);
+        self.mark();
         let Some((trace_id, span_id)) = span else { return };
         let (trace_id, span_id) = (hex(trace_id.to_bytes()), hex(span_id.to_bytes()));
         let (trace_id, span_id) = (ascii(trace_id.as_flattened()), ascii(span_id.as_flattened()));
         let (epoch, rest) = trace_id.split_at_checked(8).unwrap_or_default();
-        for piece in [
-            ",\"trace_id\":\"",
-            trace_id,
-            "\",\"xray_trace_id\":\"1-",
-            epoch,
-            "-",
-            rest,
-            "\",\"span_id\":\"",
-            span_id,
-            "\"",
-        ] {
-            self.0.push_str(piece);
+        self.raw(",");
+        self.member("trace_id", trace_id);
+        self.key("xray_trace_id");
+        for piece in [self.mark, "1-", epoch, "-", rest, self.mark, ","] {
+            self.text.push_str(piece);
         }
+        self.member("span_id", span_id);
     }
 
     /// Attributes as an object, each value in its own type; none where there are none.
@@ -209,34 +249,34 @@ impl Line {
         }
         self.key("fields");
         for (at, field) in fields.iter().enumerate() {
-            self.0.push(if at == 0 { '{' } else { ',' });
+            self.raw(if at == 0 { "{" } else { "," });
             self.string(field.key.as_str());
-            self.0.push(':');
+            self.raw(":");
             match &field.value {
                 Value::String(text) => self.string(text.as_str()),
                 Value::I64(number) => self.number(*number),
-                other => self.0.push_str(&ruly(json(other).to_string())),
+                other => self.json(&ruly(json(other).to_string())),
             }
         }
-        self.0.push('}');
+        self.raw("}");
     }
 
     fn number(&mut self, number: impl itoa::Integer) {
-        self.0.push_str(itoa::Buffer::new().format(number));
+        self.raw(itoa::Buffer::new().format(number));
     }
 
     /// Milliseconds, to the nanosecond.
     fn milliseconds(&mut self, key: &str, duration: Duration) {
         self.key(key);
         self.number(duration.as_millis());
-        self.0.push('.');
-        digits::<6>(&mut self.0, u64::from(duration.subsec_nanos() % 1_000_000));
+        self.raw(".");
+        digits::<6>(&mut self.text, u64::from(duration.subsec_nanos() % 1_000_000));
     }
 
     fn string(&mut self, text: &str) {
-        self.0.push('"');
+        self.mark();
         self.escape(text);
-        self.0.push('"');
+        self.mark();
     }
 
     /// Text within quotes, on one line.
@@ -244,20 +284,48 @@ impl Line {
         // Without a branch for each byte, so that many are looked at at once.
         let plain = |byte: u8| (b' '..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\');
         if text.bytes().fold(true, |all, byte| all & plain(byte)) {
-            return self.0.push_str(text);
+            return self.raw(text);
         }
+        let mut escaped = String::with_capacity(text.len() + 16);
         for c in text.chars() {
             match c {
-                '"' => self.0.push_str("\\\""),
-                '\\' => self.0.push_str("\\\\"),
-                '\n' => self.0.push_str("\\n"),
-                '\r' => self.0.push_str("\\r"),
-                '\t' => self.0.push_str("\\t"),
-                c if is_unruly(c) => push_escaped(&mut self.0, c),
-                c => self.0.push(c),
+                '"' => escaped.push_str("\\\""),
+                '\\' => escaped.push_str("\\\\"),
+                '\n' => escaped.push_str("\\n"),
+                '\r' => escaped.push_str("\\r"),
+                '\t' => escaped.push_str("\\t"),
+                c if is_unruly(c) => push_escaped(&mut escaped, c),
+                c => escaped.push(c),
             }
         }
+        self.json(&escaped);
     }
+
+    /// JSON, or a part of it.
+    fn json(&mut self, json: &str) {
+        if self.mark == "\"" {
+            self.raw(json);
+        } else {
+            quote(json, &mut self.text);
+        }
+    }
+}
+
+/// Text as it is written in a string of JSON.
+pub fn quote(text: &str, into: &mut String) {
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c < ' ' || matches!(c, '"' | '\\')) {
+        let (plain, marked) = rest.split_at_checked(at).unwrap_or_default();
+        into.push_str(plain);
+        let mut marked = marked.chars();
+        match marked.next() {
+            Some(mark @ ('"' | '\\')) => into.extend(['\\', mark]),
+            Some(control) => push_escaped(into, control),
+            None => {}
+        }
+        rest = marked.as_str();
+    }
+    into.push_str(rest);
 }
 
 /// `\uXXXX`; all that is unruly is in the plane that this can say.
@@ -361,9 +429,9 @@ mod tests {
     #[test]
     fn durations_are_milliseconds() {
         for (nanos, expected) in [(0, "0.000000"), (5_000_000, "5.000000"), (1_234_567_890, "1234.567890")] {
-            let mut line = Line(String::new());
+            let mut line = Line::plain();
             line.milliseconds("d", Duration::from_nanos(nanos));
-            assert_eq!(line.0, format!(",\"d\":{expected}"));
+            assert_eq!(line.text, format!(",\"d\":{expected}"));
         }
     }
 
@@ -374,6 +442,16 @@ mod tests {
             let expected = DateTime::<Utc>::from(time).format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
             let written = timestamp(time);
             prop_assert_eq!(ascii(&written), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_quoted_line_is_the_line(message in ".*", key in "[a-z\"\\\\]{1,9}", text in ".*", ratio: f64) {
+            let mut event = event(&message, vec![KeyValue::new(key, text), KeyValue::new("ratio", ratio)]);
+            event.span = Some((TraceId::from(7), SpanId::from(8)));
+            let quoted = format!("\"{}\"", quoted_event_line(&event));
+            prop_assert_eq!(serde_json::from_str::<String>(&quoted).unwrap(), event_line(&event));
         }
     }
 

@@ -1,7 +1,8 @@
 //! What is known of a request once it is over.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -52,8 +53,8 @@ pub struct RequestRecord {
     pub events: Vec<Arc<LogEvent>>,
     /// How many log events found no room in the record.
     pub dropped_events: u32,
-    /// See [`RequestRecord::weight`]: several backends ask, on the request's way.
-    pub(super) weight: OnceLock<usize>,
+    /// See [`RequestRecord::weight`]: several backends ask, on the request's way. 0 until one has.
+    pub(super) weight: AtomicUsize,
 }
 
 /// What is known of a request as soon as it has come in.
@@ -241,7 +242,14 @@ impl RequestRecord {
     /// rest has a fixed share.
     #[must_use]
     pub fn weight(&self) -> usize {
-        *self.weight.get_or_init(|| self.weigh())
+        match self.weight.load(Ordering::Relaxed) {
+            0 => {
+                let weight = self.weigh();
+                self.weight.store(weight, Ordering::Relaxed);
+                weight
+            }
+            known => known,
+        }
     }
 
     fn weigh(&self) -> usize {
@@ -316,7 +324,7 @@ impl RequestRecord {
             dropped_spans: 0,
             events: Vec::new(),
             dropped_events: 0,
-            weight: OnceLock::new(),
+            weight: AtomicUsize::default(),
         }
     }
 }

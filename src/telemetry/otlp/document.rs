@@ -27,7 +27,7 @@ const HAS_IS_REMOTE: u32 = 0x100;
 /// `Span.flags`: the parent is in another process.
 const IS_REMOTE: u32 = 0x200;
 
-/// About how many bytes a request with one span inside takes.
+/// What a request with one span inside takes, and a little more, in bytes.
 const USUAL_LEN: usize = 1024;
 
 /// What OTLP is given.
@@ -37,23 +37,49 @@ pub(super) enum Item {
     Request(Arc<RequestRecord>),
     /// A span that outlived its request, or that belongs to none.
     Straggler(Box<SpanData>),
+    /// What either has become.
+    Drawn(Drawn),
     /// What was written to disk of either, perhaps by another process: its resource is the other's.
     Stored(ResourceSpans),
 }
 
-/// One `ExportTraceServiceRequest` for all of `items`; `resource` is an encoded `Resource`.
-pub(super) fn export_request(items: &[Item], resource: &[u8], limits: &SpanLimits) -> Vec<u8> {
-    let (mut scopes, mut stored) = (Scopes(Vec::new()), Vec::new());
+/// Spans, as they will be of an export request.
+#[derive(Debug, Clone)]
+pub(super) struct Drawn {
+    rank: Rank,
+    /// Field 2 of `ScopeSpans`, as often as there are spans.
+    spans: Vec<u8>,
+    /// The instrumentations that the spans come from, and where those of each end.
+    scopes: Vec<(InstrumentationScope, usize)>,
+}
+
+/// Draws what is not drawn yet.
+pub(super) fn draw(item: Item, limits: &SpanLimits) -> Item {
+    let (rank, mut pencil) = (rank(&item), Pencil::default());
+    match &item {
+        Item::Request(record) => pencil.push_record(record, limits),
+        Item::Straggler(span) => pencil.push_span(span, limits),
+        Item::Drawn(_) | Item::Stored(_) => return item,
+    }
+    let Pencil { spans, scopes } = pencil;
+    Item::Drawn(Drawn { rank, spans: spans.into_bytes(), scopes })
+}
+
+/// One `ExportTraceServiceRequest` for all of `items`, which are drawn; `resource` is an encoded `Resource`.
+pub(super) fn export_request(items: &[Item], resource: &[u8]) -> Vec<u8> {
+    let (mut scopes, mut stored) = (Scopes::default(), Vec::new());
     for item in items {
         match item {
-            Item::Request(record) => scopes.push_record(record, limits),
-            Item::Straggler(span) => scopes.push_span(span, limits),
+            Item::Drawn(drawn) => scopes.push(drawn),
             Item::Stored(spans) => merge(&mut stored, spans),
+            Item::Request(_) | Item::Straggler(_) => {}
         }
     }
-    let mut request = Message::with_capacity(items.len() * USUAL_LEN);
+    let length = scopes.length(resource);
+    let mut request = Message::with_capacity(length + 16);
     if !scopes.0.is_empty() {
-        request.message(1, |spans| scopes.write(spans, resource));
+        request.open(1, length);
+        scopes.write(&mut request, resource);
     }
     for spans in stored {
         request.chosen_bytes(1, &spans.encode_to_vec());
@@ -78,16 +104,17 @@ fn merge(all: &mut Vec<ResourceSpans>, more: &ResourceSpans) {
 }
 
 /// An item as it is written to disk: the `ResourceSpans` that it will be of an export request.
-pub(super) fn encode(item: &Item, resource: &[u8], limits: &SpanLimits, into: &mut Vec<u8>) {
-    let mut scopes = Scopes(Vec::new());
+pub(super) fn encode(item: &Item, resource: &[u8], into: &mut Vec<u8>) {
     match item {
-        Item::Request(record) => scopes.push_record(record, limits),
-        Item::Straggler(span) => scopes.push_span(span, limits),
-        Item::Stored(spans) => return into.extend_from_slice(&spans.encode_to_vec()),
+        Item::Drawn(drawn) => {
+            let (mut scopes, mut spans) = (Scopes::default(), Message::default());
+            scopes.push(drawn);
+            scopes.write(&mut spans, resource);
+            into.extend_from_slice(&spans.into_bytes());
+        }
+        Item::Stored(spans) => into.extend_from_slice(&spans.encode_to_vec()),
+        Item::Request(_) | Item::Straggler(_) => {}
     }
-    let mut spans = Message::default();
-    scopes.write(&mut spans, resource);
-    into.extend_from_slice(&spans.into_bytes());
 }
 
 /// What [`encode`] has written.
@@ -100,6 +127,7 @@ pub(super) fn rank(item: &Item) -> Rank {
     let is_fine = match item {
         Item::Request(record) => record.verdict() == Verdict::Fine,
         Item::Straggler(span) => !matches!(span.status, Status::Error { .. }),
+        Item::Drawn(drawn) => return drawn.rank,
         Item::Stored(_) => false,
     };
     if is_fine { Rank::Routine } else { Rank::Notable }
@@ -120,10 +148,85 @@ static SERVER: LazyLock<InstrumentationScope> = LazyLock::new(|| {
     InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
 });
 
-/// A `ScopeSpans` for each instrumentation that spans come from. There are few, so they are looked for one by one.
-struct Scopes(Vec<(InstrumentationScope, Message)>);
+/// The spans of many items, by the instrumentation that they come from. There are few, so they are looked for one by
+/// one.
+#[derive(Default)]
+struct Scopes<'a>(Vec<ScopeSpans<'a>>);
 
-impl Scopes {
+struct ScopeSpans<'a> {
+    scope: &'a InstrumentationScope,
+    /// All but the spans.
+    head: Vec<u8>,
+    spans: Vec<&'a [u8]>,
+    length: usize,
+}
+
+impl<'a> Scopes<'a> {
+    fn push(&mut self, drawn: &'a Drawn) {
+        let mut begin = 0;
+        for (scope, end) in &drawn.scopes {
+            self.push_spans(scope, drawn.spans.get(begin..*end).unwrap_or_default());
+            begin = *end;
+        }
+    }
+
+    fn push_spans(&mut self, scope: &'a InstrumentationScope, spans: &'a [u8]) {
+        let known = self.0.iter_mut().find(|known| known.scope == scope);
+        if let Some(known) = known {
+            known.length += spans.len();
+            return known.spans.push(spans);
+        }
+        let head = scope_head(scope);
+        let length = head.len() + spans.len();
+        self.0.push(ScopeSpans { scope, head, spans: vec![spans], length });
+    }
+
+    /// How many bytes [`Scopes::write`] writes.
+    fn length(&self, resource: &[u8]) -> usize {
+        let scopes: usize = self.0.iter().map(|scope| protobuf::field_length(2, scope.length)).sum();
+        let schema = protobuf::field_length(3, conventions::SCHEMA_URL.len());
+        protobuf::field_length(1, resource.len()) + scopes + schema
+    }
+
+    /// Writes all of it as `ResourceSpans`.
+    fn write(self, spans: &mut Message, resource: &[u8]) {
+        spans.chosen_bytes(1, resource);
+        for scope in self.0 {
+            spans.open(2, scope.length);
+            spans.raw(&scope.head);
+            scope.spans.into_iter().for_each(|one| spans.raw(one));
+        }
+        spans.bytes(3, conventions::SCHEMA_URL);
+    }
+}
+
+/// `ScopeSpans` without spans.
+fn scope_head(scope: &InstrumentationScope) -> Vec<u8> {
+    let mut head = Message::default();
+    head.message(1, |described| {
+        described.bytes(1, scope.name());
+        described.bytes(2, scope.version().unwrap_or_default());
+        for attribute in scope.attributes() {
+            key_value(described, 3, attribute.key.as_str(), &Described::from(&attribute.value), None);
+        }
+    });
+    head.bytes(3, scope.schema_url().unwrap_or_default());
+    head.into_bytes()
+}
+
+/// Draws spans one behind the other.
+struct Pencil {
+    spans: Message,
+    scopes: Vec<(InstrumentationScope, usize)>,
+}
+
+impl Default for Pencil {
+    fn default() -> Self {
+        Self { spans: Message::with_capacity(USUAL_LEN), scopes: Vec::new() }
+    }
+}
+
+impl Pencil {
     fn push_record(&mut self, record: &RequestRecord, limits: &SpanLimits) {
         self.push(&SERVER, |span| server_span(span, record, limits));
         for data in record.spans.iter().filter(|span| span.span_context.is_sampled()) {
@@ -135,30 +238,13 @@ impl Scopes {
         self.push(&data.instrumentation_scope, |span| inner_span(span, data, limits));
     }
 
-    /// Writes all of it as `ResourceSpans`.
-    fn write(self, spans: &mut Message, resource: &[u8]) {
-        spans.chosen_bytes(1, resource);
-        for (_, scope_spans) in self.0 {
-            spans.chosen_bytes(2, &scope_spans.into_bytes());
-        }
-        spans.bytes(3, conventions::SCHEMA_URL);
-    }
-
     fn push(&mut self, scope: &InstrumentationScope, write: impl FnOnce(&mut Message)) {
-        if let Some((_, spans)) = self.0.iter_mut().find(|(known, _)| known == scope) {
-            return spans.message(2, write);
+        self.spans.message(2, write);
+        let end = self.spans.length();
+        match self.scopes.last_mut().filter(|(known, _)| known == scope) {
+            Some((_, known)) => *known = end,
+            None => self.scopes.push((scope.clone(), end)),
         }
-        let mut spans = Message::default();
-        spans.message(1, |described| {
-            described.bytes(1, scope.name());
-            described.bytes(2, scope.version().unwrap_or_default());
-            for attribute in scope.attributes() {
-                key_value(described, 3, attribute.key.as_str(), &Described::from(&attribute.value), None);
-            }
-        });
-        spans.bytes(3, scope.schema_url().unwrap_or_default());
-        spans.message(2, write);
-        self.0.push((scope.clone(), spans));
     }
 }
 
@@ -320,6 +406,9 @@ fn bounded<T>(all: &[T], most: usize) -> (&[T], u32) {
 
 /// A `KeyValue`; text longer than `length` characters is cut.
 fn key_value(message: &mut Message, field: u64, key: &str, value: &Described<'_>, length: Option<usize>) {
+    if let Described::Text(text) = value {
+        return message.pair(field, key.as_bytes(), shortened(text, length).as_bytes());
+    }
     message.message(field, |attribute| {
         attribute.bytes(1, key);
         attribute.message(2, |any| any_value(any, value, length));

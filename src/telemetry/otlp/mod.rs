@@ -251,6 +251,8 @@ impl Sink for SpanSink {
                 Measure { weight: record.weight(), items: document::sampled_spans(record) }
             }
             Item::Straggler(span) => Measure { weight: span_weight(span), items: 1 },
+            // The worker draws what has been measured.
+            Item::Drawn(_) => Measure::default(),
             Item::Stored(stored) => {
                 Measure { weight: STORED * stored.encoded_len(), items: document::stored_spans(stored) }
             }
@@ -261,8 +263,12 @@ impl Sink for SpanSink {
         document::rank(item)
     }
 
+    fn draw(&self, item: Item) -> Item {
+        document::draw(item, &self.limits)
+    }
+
     fn encode(&self, item: &Item, into: &mut Vec<u8>) {
-        document::encode(item, &self.resource, &self.limits, into);
+        document::encode(item, &self.resource, into);
     }
 
     fn decode(&self, bytes: &[u8]) -> Option<Item> {
@@ -270,7 +276,7 @@ impl Sink for SpanSink {
     }
 
     async fn send(&self, batch: &[Item]) -> Result<Sent, SendError> {
-        let request = document::export_request(batch, &self.resource, &self.limits);
+        let request = document::export_request(batch, &self.resource);
         self.wire.export::<ExportTraceServiceRequest>(request).await
     }
 }

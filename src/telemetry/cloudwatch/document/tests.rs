@@ -68,11 +68,22 @@ fn event(message: &str) -> LogEvent {
 }
 
 fn of(record: RequestRecord, form: &Form) -> Line {
-    line(&Item::Request(Arc::new(record)), form)
+    drawn(Item::Request(Arc::new(record)), form)
+}
+
+impl Line {
+    /// The text itself.
+    fn message(&self) -> String {
+        serde_json::from_str(&format!("\"{}\"", self.quoted)).unwrap()
+    }
+}
+
+fn drawn(item: Item, form: &Form) -> Line {
+    draw(item, form).line().unwrap().clone()
 }
 
 fn of_event(event: LogEvent, form: &Form) -> Line {
-    line(&Item::Event(Arc::new(event)), form)
+    drawn(Item::Event(Arc::new(event)), form)
 }
 
 #[test]
@@ -85,7 +96,7 @@ fn the_classic_line_is_the_first_editions() {
         if status.is_none() {
             record.outcome = Outcome::Cancelled(Stage::Head);
         }
-        of(record, &CLASSIC).message
+        of(record, &CLASSIC).message()
     };
     assert_eq!(
         classic(|_| {}, Some(200)),
@@ -108,15 +119,15 @@ fn the_classic_line_is_the_first_editions() {
 #[test]
 fn a_classic_event_is_its_message_with_what_came_along() {
     let mut own = event("HomeActivities");
-    assert_eq!(of_event(own.clone(), &CLASSIC).message, "HomeActivities");
+    assert_eq!(of_event(own.clone(), &CLASSIC).message(), "HomeActivities");
     own.fields = vec![KeyValue::new("count", 3)];
     own.span = Some((TraceId::from(1), SpanId::from(2)));
     assert_eq!(
-        of_event(own, &CLASSIC).message,
+        of_event(own, &CLASSIC).message(),
         "HomeActivities count=3 trace_id=00000000000000000000000000000001 span_id=0000000000000002"
     );
-    assert_eq!(of_event(event(""), &CLASSIC).message, "cruddur::activities", "no event may be empty");
-    assert_eq!(of_event(event("two\nlines"), &CLASSIC).message, "two\\nlines");
+    assert_eq!(of_event(event(""), &CLASSIC).message(), "cruddur::activities", "no event may be empty");
+    assert_eq!(of_event(event("two\nlines"), &CLASSIC).message(), "two\\nlines");
 }
 
 #[test]
@@ -131,10 +142,10 @@ fn lines_are_in_the_order_of_their_times_and_stay_in_theirs_within_one() {
     let at = |millis: u64, message: &str| {
         let mut event = event(message);
         event.time = moment() + Duration::from_millis(millis);
-        Item::Event(Arc::new(event))
+        draw(Item::Event(Arc::new(event)), &CLASSIC)
     };
     let items = [at(5, "c"), at(1, "a"), at(5, "d"), at(2, "b")];
-    let messages: Vec<_> = lines(&items, &CLASSIC).into_iter().map(|line| line.message).collect();
+    let messages: Vec<_> = lines(&items).into_iter().map(Line::message).collect();
     assert_eq!(messages, ["a", "b", "c", "d"]);
 }
 
@@ -149,7 +160,7 @@ fn an_access_line_can_be_a_metric_by_route() {
     let mut failed = record(facts());
     failed.status = Some(StatusCode::INTERNAL_SERVER_ERROR);
     failed.duration = Duration::from_millis(5);
-    let line: Value = serde_json::from_str(&of(failed, &form).message).unwrap();
+    let line: Value = serde_json::from_str(&of(failed, &form).message()).unwrap();
     let directive = &line["_aws"]["CloudWatchMetrics"][0];
     assert_eq!(line["_aws"]["Timestamp"], 1_795_218_907_128_i64);
     assert_eq!(directive["Namespace"], "Cruddur");
@@ -167,10 +178,10 @@ fn an_access_line_can_be_a_metric_by_route() {
     let mut unmatched = facts();
     unmatched.route = None;
     unmatched.path = "/wp-login.php".to_owned();
-    let line: Value = serde_json::from_str(&of(record(unmatched), &form).message).unwrap();
+    let line: Value = serde_json::from_str(&of(record(unmatched), &form).message()).unwrap();
     assert_eq!((&line["Route"], &line["Faults"]), (&json!("(none)"), &json!(0)));
     // Log events are no requests.
-    let event: Value = serde_json::from_str(&of_event(event("hello"), &form).message).unwrap();
+    let event: Value = serde_json::from_str(&of_event(event("hello"), &form).message()).unwrap();
     assert!(event.get("_aws").is_none());
 }
 
@@ -180,9 +191,9 @@ fn the_largest_field_is_cut_and_the_line_is_still_json() {
     own.fields = vec![KeyValue::new("kept", "whole"), KeyValue::new("long", "é".repeat(300_000))];
     let id = own.event_id.to_string();
     let line = of_event(own, &JSON);
-    assert!(line.message.len() <= LONGEST, "{}", line.message.len());
-    assert!(line.message.len() > LONGEST / 2, "no more is cut than must be: {}", line.message.len());
-    let read: Value = serde_json::from_str(&line.message).unwrap();
+    assert!(line.message().len() <= LONGEST, "{}", line.message().len());
+    assert!(line.message().len() > LONGEST / 2, "no more is cut than must be: {}", line.message().len());
+    let read: Value = serde_json::from_str(&line.message()).unwrap();
     assert_eq!((&read["event_id"], &read["fields"]["kept"]), (&json!(id), &json!("whole")));
     for cut in [&read["message"], &read["fields"]["long"]] {
         assert!(cut.as_str().unwrap().ends_with(CUT));
@@ -195,7 +206,7 @@ fn what_has_nothing_to_cut_keeps_what_identifies_it() {
     own.fields = (0..40_000).map(|n| KeyValue::new(format!("a.number.{n}"), n)).collect();
     let id = own.event_id.to_string();
     let line = of_event(own, &JSON);
-    let read: Value = serde_json::from_str(&line.message).unwrap();
+    let read: Value = serde_json::from_str(&line.message()).unwrap();
     assert_eq!((&read["event_id"], &read["message"]), (&json!(id), &json!(CUT)));
 }
 
@@ -206,10 +217,10 @@ proptest! {
         texts in prop::collection::vec(prop_oneof![any::<String>(), "[ -~]{0,40}"], 0..4),
         timestamp in any::<i64>(),
     ) {
-        let lines: Vec<_> = texts.iter().map(|text| Line { timestamp, message: text.clone() }).collect();
+        let lines: Vec<_> = texts.iter().map(|text| Line::new(timestamp, text)).collect();
         let events: Vec<_> =
             texts.iter().map(|text| json!({"timestamp": timestamp, "message": text})).collect();
-        let body = body(&group, "stream", &lines);
+        let body = body(&group, "stream", &lines.iter().collect::<Vec<_>>());
         prop_assert_eq!(
             serde_json::from_slice::<Value>(&body).unwrap(),
             json!({"logGroupName": group, "logStreamName": "stream", "logEvents": events})
@@ -234,10 +245,10 @@ proptest! {
         let mut request = facts();
         request.path = path;
         for line in [of_event(own, form), of(record(request), form)] {
-            prop_assert!(!line.message.is_empty() && line.message.len() <= LONGEST);
-            prop_assert!(!line.message.contains(line::is_unruly), "{:?}", line.message);
+            prop_assert!(!line.message().is_empty() && line.message().len() <= LONGEST);
+            prop_assert!(!line.message().contains(line::is_unruly), "{:?}", line.message());
             if !classic {
-                let read: Value = serde_json::from_str(&line.message).unwrap();
+                let read: Value = serde_json::from_str(&line.message()).unwrap();
                 prop_assert!(read["event_id"].is_string());
             }
         }
@@ -246,10 +257,9 @@ proptest! {
 
 #[test]
 fn every_line_has_an_id_of_its_own() {
-    let items: Vec<_> = (0..100).map(|_| Item::Event(Arc::new(event("hello")))).collect();
-    let ids: HashSet<_> = lines(&items, &JSON)
-        .iter()
-        .map(|line| serde_json::from_str::<Value>(&line.message).unwrap()["event_id"].to_string())
+    let ids: HashSet<_> = (0..100)
+        .map(|_| of_event(event("hello"), &JSON))
+        .map(|line| serde_json::from_str::<Value>(&line.message()).unwrap()["event_id"].to_string())
         .collect();
     assert_eq!(ids.len(), 100);
 }
@@ -257,11 +267,11 @@ fn every_line_has_an_id_of_its_own() {
 #[test]
 fn what_was_on_disk_is_the_same_line() {
     for item in [Item::Request(Arc::new(record(facts()))), Item::Event(Arc::new(event("hello é")))] {
-        let mut bytes = Vec::new();
-        encode(&item, &JSON, &mut bytes);
+        let (item, mut bytes) = (draw(item, &JSON), Vec::new());
+        encode(&item, &mut bytes);
         let read = decode(&bytes).unwrap();
-        assert_eq!(line(&read, &CLASSIC), line(&item, &JSON), "it was drawn before");
-        assert_eq!(weight(&read), SHARE * line(&item, &JSON).size());
+        assert_eq!(draw(read, &CLASSIC).line(), item.line(), "it was drawn before");
+        assert_eq!(weight(&decode(&bytes).unwrap()), SHARE * item.line().unwrap().size());
     }
     for bytes in [&b""[..], b"1234567", b"12345678", b"12345678\xff"] {
         assert!(decode(bytes).is_none(), "{bytes:?}");
@@ -274,8 +284,13 @@ fn debug_events_are_worth_least_and_failures_most() {
     failed.status = Some(StatusCode::BAD_GATEWAY);
     let mut detail = event("hello");
     detail.level = Level::DEBUG;
-    assert_eq!(rank(&Item::Event(Arc::new(detail))), Rank::Detail);
-    assert_eq!(rank(&Item::Request(Arc::new(record(facts())))), Rank::Routine);
-    assert_eq!(rank(&Item::Request(Arc::new(failed))), Rank::Notable);
-    assert_eq!(rank(&Item::Event(Arc::new(event("hello")))), Rank::Notable);
+    for (item, expected) in [
+        (Item::Event(Arc::new(detail)), Rank::Detail),
+        (Item::Request(Arc::new(record(facts()))), Rank::Routine),
+        (Item::Request(Arc::new(failed)), Rank::Notable),
+        (Item::Event(Arc::new(event("hello"))), Rank::Notable),
+    ] {
+        assert_eq!(rank(&item), expected, "{item:?}");
+        assert_eq!(rank(&draw(item, &JSON)), expected, "drawn");
+    }
 }

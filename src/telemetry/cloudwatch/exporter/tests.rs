@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn a_call_takes_a_mebibyte_and_less_than_a_day() {
-    let line = |timestamp, bytes| Line { timestamp, message: "x".repeat(bytes) };
+    let line = |timestamp, bytes| Line { timestamp, quoted: "x".repeat(bytes) };
     let full = LARGEST / 4 - document::OVERHEAD;
     for (lines, expected) in [
         (vec![], false),
@@ -13,6 +13,6 @@ fn a_call_takes_a_mebibyte_and_less_than_a_day() {
         // One line is the service's to refuse.
         (vec![line(0, LARGEST)], false),
     ] {
-        assert_eq!(is_too_much(&lines), expected, "{} lines", lines.len());
+        assert_eq!(is_too_much(&lines.iter().collect::<Vec<_>>()), expected, "{} lines", lines.len());
     }
 }

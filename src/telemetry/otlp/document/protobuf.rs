@@ -11,6 +11,9 @@ const FIXED_64: u64 = 1;
 const LENGTH: u64 = 2;
 const FIXED_32: u64 = 5;
 
+/// What is before a message in bytes at most: a key and a length.
+const MOST_BEFORE: usize = 20;
+
 impl Message {
     pub(super) fn with_capacity(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
@@ -20,7 +23,26 @@ impl Message {
         self.0
     }
 
+    /// What has been written, in bytes.
+    pub(super) fn length(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What is written already.
+    pub(super) fn raw(&mut self, fields: &[u8]) {
+        self.0.extend_from_slice(fields);
+    }
+
+    /// Begins a message within this one, which will take `length` bytes.
+    pub(super) fn open(&mut self, field: u64, length: usize) {
+        self.key(field, LENGTH);
+        self.varint(length as u64);
+    }
+
     fn varint(&mut self, mut value: u64) {
+        if value < 0x80 {
+            return self.0.push(low_seven(value));
+        }
         while value >= 0x80 {
             self.0.push(low_seven(value) | 0x80);
             value >>= 7;
@@ -71,6 +93,17 @@ impl Message {
         self.0.extend_from_slice(value);
     }
 
+    /// A `KeyValue` with text, which most are: what is in it has lengths that are known before it is written.
+    pub(super) fn pair(&mut self, field: u64, key: &[u8], text: &[u8]) {
+        let value = field_length(1, text.len());
+        let length = bytes_length(1, key) + field_length(2, value);
+        self.0.reserve(length + MOST_BEFORE);
+        self.open(field, length);
+        self.bytes(1, key);
+        self.open(2, value);
+        self.chosen_bytes(1, text);
+    }
+
     /// A message within this one.
     pub(super) fn message(&mut self, field: u64, write: impl FnOnce(&mut Self)) {
         self.key(field, LENGTH);
@@ -91,8 +124,7 @@ impl Message {
 
     /// Moves the last `length` bytes, which begin at `from`, as far as their length takes more than one byte.
     fn make_room(&mut self, from: usize, length: usize) {
-        let bits = u64::BITS - (length as u64).leading_zeros();
-        let more = (bits.max(1).div_ceil(7) - 1) as usize;
+        let more = varint_length(length as u64) - 1;
         if more > 0 {
             self.0.resize(from + length + more, 0);
             self.0.copy_within(from..from + length, from + more);
@@ -104,6 +136,21 @@ impl Message {
             *place = byte;
         }
     }
+}
+
+/// How many bytes a field takes whose value is a message of `length`.
+pub(super) fn field_length(field: u64, length: usize) -> usize {
+    varint_length(field << 3 | LENGTH) + varint_length(length as u64) + length
+}
+
+/// The same for bytes, which are left out where they are empty.
+fn bytes_length(field: u64, value: &[u8]) -> usize {
+    if value.is_empty() { 0 } else { field_length(field, value.len()) }
+}
+
+fn varint_length(value: u64) -> usize {
+    let bits = u64::BITS - value.leading_zeros();
+    bits.max(1).div_ceil(7) as usize
 }
 
 fn low_seven(value: u64) -> u8 {
@@ -142,10 +189,7 @@ mod tests {
             let mut written = Message::default();
             written.bytes(5, &text);
             written.fixed64(7, time);
-            written.message(9, |attribute| {
-                attribute.bytes(1, &key);
-                attribute.message(2, |value| value.chosen_bytes(1, text.as_bytes()));
-            });
+            written.pair(9, key.as_bytes(), text.as_bytes());
             written.message(9, |attribute| {
                 attribute.bytes(1, &key);
                 attribute.message(2, |value| value.chosen_uint(3, number.cast_unsigned()));
