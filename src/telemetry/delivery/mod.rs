@@ -1,13 +1,14 @@
 //! How telemetry leaves the process; it knows no vendor.
 //!
-//! A view pushes on a [`Queue`], which never blocks. A worker takes what waits, decides by pure functions what to
-//! send when (`batch`, `gate`), has the backend's [`Sink`] send it, and enters in the [`Ledger`] what became of it.
+//! A view pushes on a [`Queue`], which never blocks. A worker has the backend's [`Sink`] draw what is new, decides by
+//! pure functions what to send when (`batch`, `gate`), has the sink send it, and enters in the [`Ledger`] what became
+//! of it.
 //!
 //! ```text
-//! push -> queue -> batch -> sink -> the wire
-//!           |       ^ ^       |
-//!           |       | +- gate <+      retry, split, hold, reject
-//!           +-> spool               what has waited too long, and outlives the process
+//! push -> queue: new -> drawn -> batch -> sink -> the wire
+//!                         |       ^ ^       |
+//!                         |       | +- gate <+      retry, split, hold, reject
+//!                         +-> spool               what has waited too long, and outlives the process
 //! ```
 
 mod batch;
@@ -86,7 +87,7 @@ impl<T: Send + Sync + 'static> Delivery<T> {
         let queue = Queue::new(S::measure, policy.capacity, policy.batch, ledger, through);
         let (deadline, due) = watch::channel(None);
         let (finished, done) = oneshot::channel();
-        let worker = Worker::new(sink, queue.clone(), policy, status.clone(), log.clone());
+        let worker = Worker::new(sink, queue.clone(), policy, status.clone(), log.clone(), runtime.bell());
         runtime.spawn(async move {
             worker.run(due).await;
             // Nobody may be waiting.

@@ -28,7 +28,7 @@ pub(super) type Through<T> = Box<dyn Fn(T, u64) -> Result<Measure, T> + Send + S
 
 /// How many new things wake the worker, which then draws them: so few that they are still in the processor's cache, and
 /// so many that its waking does not count.
-const MANY: usize = 32;
+const MANY: usize = 64;
 
 /// How large something is, or how much there may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,6 +65,8 @@ struct Waiting<T> {
     sum: Measure,
     /// What is not settled yet, waiting or on its way.
     held: Measure,
+    /// Whether the worker will look soon in any case, so that the first to come needs not wake it.
+    attended: bool,
     closed: bool,
 }
 
@@ -106,7 +108,14 @@ impl<T> Queue<T> {
         through: Option<Through<T>>,
     ) -> Self {
         let (sum, held) = (Measure::default(), Measure::default());
-        let waiting = Waiting { entries: VecDeque::new(), fresh: Vec::new(), sum, held, closed: false };
+        let waiting = Waiting {
+            entries: VecDeque::new(),
+            fresh: Vec::new(),
+            sum,
+            held,
+            attended: false,
+            closed: false,
+        };
         let (waiting, wake) = (Mutex::new(waiting), Notify::new());
         Self(Arc::new(Shared { waiting, wake, ledger, measure, capacity, wake_at, through }))
     }
@@ -122,7 +131,7 @@ impl<T> Queue<T> {
             self.0.ledger.enter(|tally| tally.queue(measure.items));
             return match through(thing, measure.items) {
                 Ok(before) => {
-                    self.wake(before, before.plus(measure));
+                    self.wake(before, before.plus(measure), false);
                     true
                 }
                 Err(thing) => self.hold(thing, measure, Entered::Yes),
@@ -159,22 +168,23 @@ impl<T> Queue<T> {
         let since = waiting.fresh.first().map_or_else(Instant::now, |oldest| oldest.since);
         waiting.fresh.push(Entry { thing, measure, since });
         (waiting.sum, waiting.held) = (after, held);
-        let are_many = waiting.fresh.len() == MANY;
+        let (are_many, attended) = (waiting.fresh.len() == MANY, waiting.attended);
         drop(waiting);
         if are_many {
             self.0.wake.notify_one();
         } else {
-            self.wake(before, after);
+            self.wake(before, after, attended);
         }
         true
     }
 
     /// Has `draw` make of what is new what will be sent of it. What it makes nothing of is lost, and counted under
     /// `reason`.
-    pub(super) fn draw(&self, reason: &'static str, mut draw: impl FnMut(T) -> Option<T>) {
+    /// Says whether anything was new.
+    pub(super) fn draw(&self, reason: &'static str, mut draw: impl FnMut(T) -> Option<T>) -> bool {
         let mut fresh = std::mem::take(&mut self.waiting().fresh);
         if fresh.is_empty() {
-            return;
+            return false;
         }
         let mut lost = Measure::default();
         let drawn: Vec<_> = fresh
@@ -197,14 +207,22 @@ impl<T> Queue<T> {
         if lost.items > 0 {
             self.0.ledger.enter(|tally| tally.drop_queued(reason, lost.items));
         }
+        true
+    }
+
+    /// Notes whether the worker will look soon in any case; says whether something came while it would have.
+    pub(super) fn attend(&self, soon: bool) -> bool {
+        let mut waiting = self.waiting();
+        waiting.attended = soon;
+        !waiting.fresh.is_empty()
     }
 
     /// Wakes the worker where more than `before` gives it something to do.
-    fn wake(&self, before: Measure, after: Measure) {
+    fn wake(&self, before: Measure, after: Measure, attended: bool) {
         let reached = |sum: Measure| {
             let batch = sum.items >= self.0.wake_at.items || sum.weight >= self.0.wake_at.weight;
             let behind = batch::is_behind(&self.0.wake_at, sum);
-            (sum != Measure::default(), batch, behind, self.is_half(sum))
+            (attended || sum != Measure::default(), batch, behind, self.is_half(sum))
         };
         if reached(before) != reached(after) {
             self.0.wake.notify_one();
@@ -365,6 +383,21 @@ mod tests {
         assert!(!woken(&queue).await);
         queue.push(439);
         assert!(woken(&queue).await, "half full");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_looks_soon_is_not_woken_by_the_first() {
+        let queue = queue(1000, 100);
+        let woken = async || tokio::time::timeout(Duration::from_millis(1), queue.changed()).await.is_ok();
+        assert!(!queue.attend(true));
+        queue.push(1);
+        assert!(!woken().await);
+        assert!(queue.attend(false), "it came unnoticed");
+        queue.draw("odd", Some);
+        while !queue.take(&Limits { items: 100, weight: 1000, linger: Duration::ZERO }).is_empty() {}
+        assert!(!queue.attend(false));
+        queue.push(1);
+        assert!(woken().await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
@@ -86,6 +86,14 @@ enum Action {
     GiveUp,
 }
 
+/// Whether to wait, and until when at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attention {
+    Paid(Option<Instant>),
+    /// Something has come.
+    Due,
+}
+
 /// All that the next action depends on.
 #[derive(Debug, Clone, Copy)]
 struct Situation {
@@ -121,6 +129,8 @@ fn next_action(situation: Situation) -> Action {
     Action::Wait([wait, deadline, spool_at].into_iter().flatten().min())
 }
 
+/// How soon a worker that has been busy looks again.
+const SOON: Duration = Duration::from_millis(50);
 /// How old an item may get in memory alone. A little less than the 200 ms that are promised.
 const SPOOL_AFTER: Duration = Duration::from_millis(150);
 /// Why something is lost that a sink panicked over.
@@ -143,6 +153,10 @@ pub(super) struct Worker<S: Sink> {
     returned: VecDeque<Batch<S::Item>>,
     sending: JoinSet<Result<Sent, SendError>>,
     on_its_way: HashMap<Id, Batch<S::Item>>,
+    /// Told by other workers that the thread is awake.
+    bell: Arc<Notify>,
+    /// Whether something has come since it was last looked without need.
+    busy: bool,
 }
 
 impl<S: Sink> Worker<S> {
@@ -152,6 +166,7 @@ impl<S: Sink> Worker<S> {
         policy: Policy,
         status: Status,
         log: Option<Log>,
+        bell: Arc<Notify>,
     ) -> Self {
         Self {
             sink,
@@ -165,6 +180,8 @@ impl<S: Sink> Worker<S> {
             returned: VecDeque::new(),
             sending: JoinSet::new(),
             on_its_way: HashMap::new(),
+            bell,
+            busy: false,
         }
     }
 
@@ -177,7 +194,7 @@ impl<S: Sink> Worker<S> {
                 hurried = true;
                 self.gate.hurry();
             }
-            self.draw();
+            self.busy |= self.draw();
             let until = match next_action(self.situation(due)) {
                 Action::Send => {
                     self.send();
@@ -187,12 +204,16 @@ impl<S: Sink> Worker<S> {
                     self.spool();
                     continue;
                 }
-                Action::Wait(until) => until,
+                Action::Wait(until) => match self.attend(until) {
+                    Attention::Paid(until) => until,
+                    Attention::Due => continue,
+                },
                 Action::Finish => return,
                 Action::GiveUp => return self.give_up(),
             };
             tokio::select! {
-                () = self.queue.changed() => {}
+                () = self.queue.changed() => self.bell.notify_waiters(),
+                () = self.bell.notified() => {}
                 Some(answer) = self.sending.join_next_with_id() => self.settle(answer),
                 // An error means that whoever could have named a deadline is gone.
                 changed = deadline.changed() => if changed.is_err() { return self.give_up() },
@@ -201,9 +222,21 @@ impl<S: Sink> Worker<S> {
         }
     }
 
-    /// Draws what is new.
-    fn draw(&self) {
-        self.queue.draw(PANICKED, |item| catch_unwind(AssertUnwindSafe(|| self.sink.draw(item))).ok());
+    /// Until when to wait: who has been busy looks again soon, so that the next to come needs not wake the thread,
+    /// which costs a request more than all else that it does for its telemetry.
+    fn attend(&mut self, until: Option<Instant>) -> Attention {
+        let soon = Instant::now() + self.policy.batch.linger.min(SOON);
+        let looks_soon = until.is_some_and(|until| until <= soon);
+        if looks_soon || std::mem::take(&mut self.busy) {
+            self.queue.attend(true);
+            return Attention::Paid(Some(until.map_or(soon, |until| until.min(soon))));
+        }
+        if self.queue.attend(false) { Attention::Due } else { Attention::Paid(until) }
+    }
+
+    /// Draws what is new; whether anything was.
+    fn draw(&self) -> bool {
+        self.queue.draw(PANICKED, |item| catch_unwind(AssertUnwindSafe(|| self.sink.draw(item))).ok())
     }
 
     fn situation(&self, deadline: Option<Instant>) -> Situation {
