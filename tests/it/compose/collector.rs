@@ -18,7 +18,7 @@ const GONE: [(&str, &str); 5] = [
 
 /// What the components take of what is said to them here, by their `config.schema.yaml`: a key that one does not know
 /// keeps the collector from starting.
-const TAKEN: [(&str, &[&str]); 8] = [
+const TAKEN: [(&str, &[&str]); 9] = [
     ("extensions/health_check", &["endpoint"]),
     (
         "receivers/otlp",
@@ -29,7 +29,10 @@ const TAKEN: [(&str, &[&str]); 8] = [
             "protocols.http.cors.allowed_headers",
         ],
     ),
-    ("processors/memory_limiter", &["check_interval", "limit_percentage", "spike_limit_percentage"]),
+    (
+        "processors/memory_limiter",
+        &["check_interval", "limit_percentage", "spike_limit_percentage", "limit_mib", "spike_limit_mib"],
+    ),
     ("processors/batch", &["timeout", "send_batch_size"]),
     ("exporters/debug", &["verbosity"]),
     (
@@ -44,6 +47,7 @@ const TAKEN: [(&str, &[&str]); 8] = [
             "sending_queue.queue_size",
         ],
     ),
+    ("exporters/otlp_http", &["endpoint", "headers", "sending_queue.batch.flush_timeout"]),
     ("exporters/awsxray", &["region", "indexed_attributes", "aws_log_groups"]),
     ("exporters/awscloudwatchlogs", &["region", "log_group_name", "log_stream_name"]),
 ];
@@ -254,6 +258,15 @@ fn with_awss_exporters_it_starts_as_well() {
     assert_eq!(faults(&config, &[HONEYCOMB]), Vec::<String>::new());
     assert_eq!(config["service"]["pipelines"]["traces"]["exporters"], json!(["debug", "awsxray"]));
     assert_eq!(config["service"]["pipelines"]["metrics"]["exporters"], json!(["debug"]));
+}
+
+/// In ECS and Kubernetes there is another one, whose other rules are those of the task and the pod.
+#[test]
+fn the_collectors_beside_the_service_are_told_what_they_take() {
+    let [ecs, kubernetes] = ["aws/json/collector.json", "deploy/kubernetes/collector.yaml"]
+        .map(|path| documents::parse(&file(path)));
+    assert_eq!(unknown(&ecs), Vec::<String>::new());
+    assert_eq!(ecs, kubernetes);
 }
 
 #[test]
