@@ -15,6 +15,7 @@ use crate::peers::Collector;
 use crate::peers::environment::{Environment, OTLP};
 use crate::peers::moto::Moto;
 use crate::process::Process;
+use crate::readme;
 use crate::stand_in::rollbar::{Rollbar, TOKEN};
 use crate::stand_in::xray::XRay;
 use crate::stand_in::{Otlp, Received, hex};
@@ -99,6 +100,15 @@ async fn one_trace_is_found_wherever_it_was_sent() {
         assert_eq!(found.len(), expected, "{name}: {found:#?}");
     }
     writeln!(std::io::stdout(), "{seen}").unwrap();
+    assert_on_first_screen(&seen);
+}
+
+/// The README begins with what this prints.
+fn assert_on_first_screen(seen: &str) {
+    let [session] = readme::blocks("shell-session")[..] else { panic!("one session") };
+    let (command, shown) = session.split_once('\n').unwrap();
+    assert_eq!(command, "$ cargo test packets -- --nocapture");
+    readme::assert_shown("the way of the packets", shown, &format!("\n{seen}"));
 }
 
 fn is_server(received: &Received) -> bool {

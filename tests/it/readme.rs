@@ -65,13 +65,14 @@ fn the_session_goes_as_shown() {
 }
 
 /// The contents of the README's code blocks in `language`.
-fn blocks(language: &str) -> Vec<&'static str> {
+pub(super) fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("\n```{language}\n");
     README.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
+/// That `actual` is what the README shows, but for what differs from run to run.
 #[track_caller]
-fn assert_shown(what: &str, shown: &str, actual: &str) {
+pub(super) fn assert_shown(what: &str, shown: &str, actual: &str) {
     let (shown, actual) = (mask(shown.trim_end()), mask(actual.trim_end()));
     assert!(matches(&shown, &actual), "{what}\n\nshown:\n{shown}\n\nactually:\n{actual}\n");
 }

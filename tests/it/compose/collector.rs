@@ -1,4 +1,5 @@
-//! What must hold in the collector's configuration: the collector's own `validate` needs its image.
+//! What must hold in the collector's configuration: the collector's own `validate` needs its image, which `.ci/compose`
+//! asks where it is there.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +14,42 @@ const GONE: [(&str, &str); 5] = [
     ("exporters/otlphttp", "otlp_http, since 0.144"),
     ("extensions/memory_ballast", "GOMEMLIMIT, since 0.109"),
     ("processors/memory_ballast", "GOMEMLIMIT, since 0.109"),
+];
+
+/// What the components take of what is said to them here, by their `config.schema.yaml`: a key that one does not know
+/// keeps the collector from starting.
+const TAKEN: [(&str, &[&str]); 9] = [
+    ("extensions/health_check", &["endpoint"]),
+    (
+        "receivers/otlp",
+        &[
+            "protocols.grpc.endpoint",
+            "protocols.http.endpoint",
+            "protocols.http.cors.allowed_origins",
+            "protocols.http.cors.allowed_headers",
+        ],
+    ),
+    (
+        "processors/memory_limiter",
+        &["check_interval", "limit_percentage", "spike_limit_percentage", "limit_mib", "spike_limit_mib"],
+    ),
+    ("processors/batch", &["timeout", "send_batch_size"]),
+    ("exporters/debug", &["verbosity"]),
+    (
+        "exporters/otlp_grpc",
+        &[
+            "endpoint",
+            "compression",
+            "headers",
+            "retry_on_failure.enabled",
+            "retry_on_failure.max_elapsed_time",
+            "sending_queue.enabled",
+            "sending_queue.queue_size",
+        ],
+    ),
+    ("exporters/otlp_http", &["endpoint", "headers", "sending_queue.batch.flush_timeout"]),
+    ("exporters/awsxray", &["region", "indexed_attributes", "aws_log_groups"]),
+    ("exporters/awscloudwatchlogs", &["region", "log_group_name", "log_stream_name"]),
 ];
 
 const SECTIONS: [&str; 3] = ["receivers", "processors", "exporters"];
@@ -60,6 +97,7 @@ fn faults(config: &Value, spare: &[&str]) -> Vec<String> {
             }
         }
     }
+    faults.extend(unknown(config));
     faults.extend(pipelines(config, spare));
     for (name, cors) in cors(config) {
         if cors["allowed_origins"] == json!(["*"]) {
@@ -73,6 +111,9 @@ fn faults(config: &Value, spare: &[&str]) -> Vec<String> {
     if limiter["check_interval"].is_null() || limiter["limit_percentage"].is_null() {
         faults.push("processors/memory_limiter: has no limit".to_owned());
     }
+    if limiter["spike_limit_percentage"].as_u64() >= limiter["limit_percentage"].as_u64() {
+        faults.push("processors/memory_limiter: a spike takes more than there is".to_owned());
+    }
     for (name, exporter) in config["exporters"].as_object().into_iter().flatten() {
         if exporter["tls"]["insecure"] == true || exporter["tls"]["insecure_skip_verify"] == true {
             faults.push(format!("exporters/{name}: the key goes out in the clear"));
@@ -82,6 +123,33 @@ fn faults(config: &Value, spare: &[&str]) -> Vec<String> {
         faults.push("service/telemetry/metrics/address: readers, since 0.123".to_owned());
     }
     faults
+}
+
+/// What is said to a component that it does not take.
+fn unknown(config: &Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    for section in SECTIONS.into_iter().chain(["extensions"]) {
+        for (name, settings) in config[section].as_object().into_iter().flatten() {
+            let kind = format!("{section}/{}", name.split('/').next().unwrap_or_default());
+            let taken =
+                TAKEN.iter().find(|(known, _)| *known == kind).map_or([].as_slice(), |(_, keys)| keys);
+            let said = keys(settings).into_iter().filter(|key| !taken.contains(&key.as_str()));
+            faults.extend(said.map(|key| format!("{section}/{name}: does not take {key}")));
+        }
+    }
+    faults
+}
+
+/// Where the values of settings are, as in `protocols.http.endpoint`; what headers are called is anybody's choice.
+fn keys(settings: &Value) -> Vec<String> {
+    let of = |(name, value): (&String, &Value)| {
+        let below = if name == "headers" { Vec::new() } else { keys(value) };
+        match below.is_empty() {
+            true => vec![name.clone()],
+            false => below.into_iter().map(|key| format!("{name}.{key}")).collect(),
+        }
+    };
+    settings.as_object().into_iter().flatten().flat_map(of).collect()
 }
 
 fn cors(config: &Value) -> Vec<(String, &Value)> {
@@ -192,6 +260,15 @@ fn with_awss_exporters_it_starts_as_well() {
     assert_eq!(config["service"]["pipelines"]["metrics"]["exporters"], json!(["debug"]));
 }
 
+/// In ECS and Kubernetes there is another one, whose other rules are those of the task and the pod.
+#[test]
+fn the_collectors_beside_the_service_are_told_what_they_take() {
+    let [ecs, kubernetes] = ["aws/json/collector.json", "deploy/kubernetes/collector.yaml"]
+        .map(|path| documents::parse(&file(path)));
+    assert_eq!(unknown(&ecs), Vec::<String>::new());
+    assert_eq!(ecs, kubernetes);
+}
+
 #[test]
 fn every_variable_of_the_configuration_is_given_by_compose() {
     let project = documents::project(&Variables::new());
@@ -227,6 +304,13 @@ fn planted_faults_in_the_configuration_are_found() {
             "memory_limiter is not first",
         ),
         ("/service/pipelines/traces/processors", json!(["memory_limiter"]), "batch is not last"),
+        ("/processors/memory_limiter/spike_limit_percentage", json!(75), "a spike takes more than there is"),
+        ("/exporters/debug", json!({"verbose": true}), "exporters/debug: does not take verbose"),
+        (
+            "/receivers/otlp/protocols/http/cors",
+            json!({"allowed_origin": []}),
+            "receivers/otlp: does not take protocols.http.cors.allowed_origin",
+        ),
         ("/service/pipelines/traces/exporters", json!([]), "pipelines/traces: has no exporters"),
         ("/service/pipelines/traces/exporters", json!(["zipkin"]), "exporters/zipkin is not configured"),
         ("/service/pipelines/metrics/receivers", json!(["statsd"]), "receivers/statsd is not configured"),

@@ -49,6 +49,7 @@ fn planted_faults_in_manifests_are_refused() {
             "mountPath: /var/spool",
             "and its volume at ['/var/spool']",
         ),
+        (deployment, "--bind, \"127.0.0.1:2000\", ", "", "xray-daemon: --bind: its image listens"),
         (deployment, "key: AWS_REGION", "key: REGION", "no config map has"),
         (deployment, "path: /api/health-check", "path: /healthz", "the startupProbe asks for"),
         (deployment, "enableServiceLinks: false", "hostPID: no\n      hostPID: no", "hostPID is there twice"),

@@ -123,6 +123,11 @@ for container in containers:
 for container in pod["initContainers"]:
     if container.get("restartPolicy") != "Always":
         say(container["name"], "a sidecar is restarted always")
+    if "xray-daemon" in container["image"]:
+        said = dict(zip(container["args"], container["args"][1:]))
+        for option in ("--bind", "--bind-tcp"):
+            if said.get(option) != "127.0.0.1:2000":
+                say(container["name"], f"{option}: its image listens on every address unless it is told not to")
 
 [service] = pod["containers"]
 ports = {port["name"]: port["containerPort"] for port in service["ports"]}

@@ -316,6 +316,12 @@ fn planted_faults_are_refused() {
             "\"name\": \"ROLLBAR_TOKEN\"",
             "ROLLBAR_TOKEN should come from a secret",
         ),
+        (
+            task,
+            "\"--bind-tcp\", \"127.0.0.1:2000\"",
+            "\"--bind-tcp\", \"0.0.0.0:2000\"",
+            "xray-daemon: --bind-tcp: ",
+        ),
         (task, "\"CMD\", ", "\"CMD-SHELL\", ", "its health is not checked without a shell"),
         (
             "json/collector.json",

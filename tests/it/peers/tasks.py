@@ -68,6 +68,12 @@ def check_container(container, names, volumes):
     options = container["logConfiguration"]["options"]
     if not {"awslogs-group", "awslogs-region", "awslogs-stream-prefix"} <= set(options):
         yield f"Fargate wants more options for awslogs than {sorted(options)}"
+    if "xray-daemon" in container["image"]:
+        command = container["command"]
+        said = dict(zip(command, command[1:]))
+        for option in ("--bind", "--bind-tcp"):
+            if said.get(option) != "127.0.0.1:2000":
+                yield f"{option}: the daemon's image listens on every address unless it is told not to"
     if "COLLECTOR_CONFIG" in environment:
         yield from check_collector(json.loads(environment["COLLECTOR_CONFIG"]), secrets)
 
