@@ -3,6 +3,7 @@
 //! `benches/run` builds all of it and starts this on one core; the servers get the other. See [`options::HELP`].
 
 mod figures;
+mod folder;
 mod instructions;
 mod load;
 mod options;
@@ -73,8 +74,8 @@ fn folder() -> anyhow::Result<PathBuf> {
 /// A variant whose server runs.
 struct Running {
     variant: Variant,
-    sinks: Sinks,
     server: Server,
+    sinks: Sinks,
     answered: u64,
     turns: Vec<Turn>,
 }

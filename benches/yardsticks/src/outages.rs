@@ -6,7 +6,6 @@
 
 mod sink;
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use anyhow::{Context as _, bail, ensure};
 
 use self::sink::{Sink, Weather};
 use crate::figures::{Turn, median};
+use crate::folder::Folder;
 use crate::load::Load;
 use crate::options::Options;
 use crate::server::Server;
@@ -121,6 +121,7 @@ struct Side {
     answered: u64,
     /// The most of those that were ended before, in kB.
     memory: u64,
+    _spool: Folder,
 }
 
 impl Side {
@@ -129,15 +130,12 @@ impl Side {
         for backend in Backend::ALL {
             destinations.push((backend, Sink::open(backend)?));
         }
-        let spool = folder.join(format!("spool-{name}"));
-        // Of a run before.
-        fs::remove_dir_all(&spool).ok();
+        let spool = Folder::new()?;
         let ports: Vec<_> = destinations.iter().map(|(backend, sink)| (*backend, sink.port)).collect();
-        let mut command = with_destinations(&ports);
-        command.environment.push(("SPOOL_DIR", spool.display().to_string()));
+        let command = with_destinations(&ports, spool.path());
         let said = folder.join(format!("{name}.log"));
         let server = Some(Server::start(&command, &[], &said)?);
-        Ok(Self { command, said, destinations, server, answered: 0, memory: 0 })
+        Ok(Self { command, said, destinations, server, answered: 0, memory: 0, _spool: spool })
     }
 
     fn server(&self) -> anyhow::Result<&Server> {
