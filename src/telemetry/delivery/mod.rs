@@ -6,7 +6,7 @@
 //! ```text
 //! push -> queue -> batch -> sink -> the wire
 //!           |       ^ ^       |
-//!           |       | +- gate <+      retry, split, hold, reject
+//!           |       | +- gate <+      retry, split, hold, reject; what alone is refused is set aside
 //!           +-> spool               what has waited too long, and outlives the process
 //! ```
 

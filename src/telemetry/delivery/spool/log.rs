@@ -75,6 +75,8 @@ pub(in super::super) struct Read<T> {
     pub(in super::super) thing: T,
     pub(in super::super) measure: Measure,
     pub(in super::super) place: Place,
+    /// How long ago it was written.
+    pub(in super::super) age: Duration,
 }
 
 impl fmt::Debug for Log {
@@ -194,7 +196,8 @@ impl Log {
             let mut things = Vec::with_capacity(SLICE);
             let mut state = self.own.state();
             let taken = state.store.read(SLICE, |stored| {
-                if age(stored.written, now) > self.own.keep.max_age {
+                let age = age(stored.written, now);
+                if age > self.own.keep.max_age {
                     return Seen::Lost(EXPIRED);
                 }
                 let Some(thing) = decode(stored.body) else { return Seen::Lost(CORRUPT) };
@@ -205,7 +208,7 @@ impl Log {
                     return Seen::Left;
                 }
                 sum = with;
-                things.push((thing, own));
+                things.push((thing, own, age));
                 Seen::Taken
             });
             if state.store.unread().0.entries == 0 {
@@ -215,7 +218,12 @@ impl Log {
             lost.extend(taken.lost);
             unreadable |= taken.unreadable;
             let taken_things = things.into_iter().zip(taken.places);
-            read.extend(taken_things.map(|((thing, measure), place)| Read { thing, measure, place }));
+            read.extend(taken_things.map(|((thing, measure, age), place)| Read {
+                thing,
+                measure,
+                place,
+                age,
+            }));
             if taken.ended {
                 break;
             }

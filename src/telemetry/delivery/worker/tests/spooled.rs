@@ -80,7 +80,7 @@ async fn an_outage_longer_than_memory_is_large_loses_nothing_and_keeps_the_order
         sleep(200 * MS).await;
         while let Ok(asked) = bench.asked.try_recv() {
             refused = Some(asked.items);
-            asked.answer.send(retry(None)).unwrap();
+            asked.answer.send(retry(Some(Duration::from_secs(1)))).unwrap();
         }
         assert_eq!(bench.tally().lost(), 0, "{:?}", bench.tally());
     }
@@ -156,6 +156,21 @@ async fn what_hangs_at_the_end_is_spooled_too() {
     let (_, _, _never) = bench.asked().await;
     let (tally, took) = bench.shut_down(100 * MS).await;
     assert_eq!((tally.spooled, tally.lost(), took), (6, 0, 100 * MS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_set_aside_is_spooled_as_well() {
+    let folder = Folder::new();
+    let mut bench = Bench::start_spooled(policy(), Some(&spool(&folder)));
+    bench.push(1..=8);
+    bench.refuse(3, 7).await;
+    bench.answer(retry(Some(Duration::from_secs(60)))).await;
+    sleep(200 * MS).await;
+    assert_eq!((bench.tally().delivered, bench.tally().spooled), (7, 1));
+    let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
+    assert_eq!((tally.delivered, tally.spooled, tally.lost()), (7, 1, 0));
+    let mut bench = Bench::start_spooled(policy(), Some(&spool(&folder)));
+    assert_eq!(bench.deliver(1).await, [3]);
 }
 
 #[tokio::test(start_paused = true)]
