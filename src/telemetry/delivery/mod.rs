@@ -130,6 +130,9 @@ impl<T: Send + Sync + 'static> Delivery<T> {
 /// Why something may still be undelivered at the end.
 const UNDELIVERED: &str = "undelivered_at_shutdown";
 
+/// Why something may be lost over which its sink panics.
+const PANICKED: &str = "sink_panicked";
+
 /// A number in `0.0..1.0`.
 pub(super) fn random() -> f64 {
     use std::hash::{BuildHasher, RandomState};

@@ -389,7 +389,7 @@ impl<S: Sink> Worker<S> {
                 self.gate.succeeded(now);
                 self.lose(&batch, reason, &cause.to_string());
             }
-            Err(_) => self.lose(&batch, "sink_panicked", "the sink panicked over this batch"),
+            Err(_) => self.lose(&batch, super::PANICKED, "the sink panicked over this batch"),
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::group::{Group, RANKS};
 use super::store::{CORRUPT, Fate, Place, Seen, Store};
 use super::{Spool, WhenFull};
+use crate::telemetry::delivery::PANICKED;
 use crate::telemetry::delivery::batch::Limits;
 use crate::telemetry::delivery::ledger::Ledger;
 use crate::telemetry::delivery::queue::Measure;
@@ -119,7 +120,7 @@ impl Log {
     }
 
     /// Writes what is queued; the oldest of it since `since`. What could not be written stays queued; what there is no
-    /// room for is lost, unless it is in memory as well.
+    /// room for, or its sink panics over, is lost, unless it is in memory as well.
     pub(in super::super) fn append(&self, group: Group, since: Instant) -> Vec<Fate> {
         let admitted = self.admit(&group);
         let entries: Vec<_> =
@@ -130,21 +131,26 @@ impl Log {
             state.since = state.since.or(Some(since));
         }
         drop(state);
-        let (mut kept, mut refused, mut failed) = (0, 0, 0);
+        let (mut kept, mut refused, mut failed, mut spoilt) = (0, 0, 0, 0);
         for (fate, (items, out)) in fates.iter().zip(entries) {
             match fate {
                 Fate::Kept(_) => kept += items,
-                Fate::Refused if out => {}
+                Fate::Refused | Fate::Spoilt if out => {}
                 Fate::Refused => refused += items,
                 Fate::Failed => failed += items,
+                Fate::Spoilt => spoilt += items,
             }
         }
         self.own.ledger.enter(|tally| {
             tally.spool(kept);
             tally.drop_queued(FULL, refused);
+            tally.drop_queued(PANICKED, spoilt);
         });
         if refused > 0 {
             self.own.status.lost(refused, FULL, &self.spool.is_full());
+        }
+        if spoilt > 0 {
+            self.own.status.lost(spoilt, PANICKED, "the sink panicked over writing it for the disk");
         }
         match failure {
             Some(error) => {

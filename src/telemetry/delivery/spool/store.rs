@@ -31,6 +31,8 @@ pub(in super::super) enum Fate {
     Refused,
     /// It could not be written.
     Failed,
+    /// Its sink panicked over it.
+    Spoilt,
 }
 
 /// What a reader makes of an item that it is shown.
@@ -169,6 +171,7 @@ impl Store {
             };
         }
         let fates = group.entries.iter().map(|entry| match written[entry.rank as usize] {
+            _ if entry.spoilt => Fate::Spoilt,
             Ok(segment) => self.note(entry.rank, segment, entry.sequence(), entry.items(), entry.out),
             Err(fate) => fate,
         });

@@ -26,6 +26,9 @@ fn policy() -> Policy {
 
 type Answer = Result<Sent, SendError>;
 
+/// What the sink panics over when it is to be written.
+const UNWRITABLE: u32 = 77_777;
+
 /// A sink that shows each batch to the test, which then answers it.
 struct Scripted(mpsc::UnboundedSender<Asked>);
 
@@ -51,7 +54,10 @@ impl Sink for Scripted {
     }
 
     fn encode(&self, item: &u32, into: &mut Vec<u8>) {
-        into.extend_from_slice(&item.to_le_bytes());
+        let bytes = item.to_le_bytes();
+        into.extend_from_slice(&bytes[..2]);
+        assert_ne!(*item, UNWRITABLE, "in the middle of it");
+        into.extend_from_slice(&bytes[2..]);
     }
 
     fn decode(&self, bytes: &[u8]) -> Option<u32> {

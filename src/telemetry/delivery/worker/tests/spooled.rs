@@ -174,6 +174,29 @@ async fn what_is_set_aside_is_spooled_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_written_is_lost_alone() {
+    let folder = Folder::new();
+    let mut bench = Bench::start_spooled(policy(), Some(&spool(&folder)));
+    bench.push([1, UNWRITABLE, 2, 3]);
+    let (on_its_way, _, answer) = bench.asked().await;
+    bench.push([4, UNWRITABLE, 5]);
+    sleep(200 * MS).await;
+    let tally = bench.tally();
+    // The one that is on its way may still arrive.
+    assert_eq!((tally.spooled, tally.queued, tally.dropped["sink_panicked"]), (5, 1, 1));
+    assert!(bench.status.sentence().contains("(sink_panicked)"), "{}", bench.status.sentence());
+    assert_eq!(on_its_way, [1, UNWRITABLE, 2, 3]);
+    answer.send(Ok(Sent::default())).unwrap();
+    assert_eq!(bench.deliver(2).await, [4, 5]);
+    bench.push([UNWRITABLE]);
+    bench.answer(retry(Some(Duration::from_secs(60)))).await;
+    sleep(200 * MS).await;
+    let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
+    assert_eq!((tally.delivered, tally.dropped["sink_panicked"], tally.dropped[UNDELIVERED]), (6, 1, 1));
+    assert_eq!(files(&folder), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn parts_of_a_batch_are_settled_by_themselves() {
     let folder = Folder::new();
     let mut bench = Bench::start_spooled(policy(), Some(&spool(&folder)));
