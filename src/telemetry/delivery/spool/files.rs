@@ -28,7 +28,7 @@ pub(super) fn move_all(from: &Path, to: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(to)?;
     for Listed { first, rank, path: old } in files(from)? {
         // What the dead process was writing is cut here, where it can still be told from what has lost its end.
-        Segment::open(&old, first).ok();
+        Segment::trim(&old, first).ok();
         let free = (first..).map(|first| path(to, first, rank)).find(|path| !path.exists());
         if let Some(new) = free.filter(|_| old.exists()) {
             fs::rename(&old, new)?;

@@ -31,6 +31,7 @@ mod entry;
 mod files;
 mod group;
 mod log;
+mod salvage;
 mod segment;
 mod slot;
 mod store;
@@ -123,7 +124,7 @@ impl Spool {
         });
         status.adopted(found.items);
         if found.spoilt > 0 {
-            status.lost(found.spoilt, CORRUPT, "a file of the spool cannot be read to its end");
+            status.lost(found.spoilt, CORRUPT, "places in a file of the spool cannot be read");
         }
         for strange in found.strange {
             status.warn(&format!("a file of the spool is left alone: {strange}"));

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::DirBuilder;
-use std::io;
+use std::io::{self, ErrorKind::InvalidData, ErrorKind::UnexpectedEof};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
@@ -118,7 +118,7 @@ impl Store {
                 Ok(Some(opened)) => {
                     let is_last =
                         !files.iter().any(|other| other.rank == file.rank && other.first > file.first);
-                    found.spoilt += spoilt(opened.end, is_last);
+                    found.spoilt += opened.spoilt + torn(opened.end, is_last);
                     store.adopt(file, opened);
                 }
                 Ok(None) => found.strange.push(format!("{} is not of this version", file.path.display())),
@@ -267,6 +267,10 @@ impl Store {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         taken.lost.push((UNREADABLE, segment.abandon().items));
                     }
+                    // What was whole when it was opened is not any more, and numbers mean nothing behind it.
+                    Err(error) if [InvalidData, UnexpectedEof].contains(&error.kind()) => {
+                        taken.lost.push((CORRUPT, segment.abandon().items));
+                    }
                     // Out of descriptors, or a disk that is away for a moment. Nothing newer may go before it.
                     Err(_) => {
                         taken.unreadable = true;
@@ -388,13 +392,12 @@ fn sum(all: impl Iterator<Item = Sum>) -> Sum {
 }
 
 /// How many items a file has lost by the way it ends.
-fn spoilt(end: End, is_last: bool) -> u64 {
+fn torn(end: End, is_last: bool) -> u64 {
     match end {
-        End::Whole => 0,
+        End::Whole | End::Spoilt => 0,
         // A process that ends while it writes: what it wrote had not been accepted by the spool yet.
         End::Torn { .. } if is_last => 0,
         End::Torn { items } => items,
-        End::Spoilt => 1,
     }
 }
 
