@@ -1,6 +1,8 @@
 //! One backend's part of the spool, with its books.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,6 +47,7 @@ pub struct Log {
 /// What is shared by the worker, whoever writes through, and whoever needs room.
 pub(super) struct Own {
     state: Mutex<State>,
+    shown: Shown,
     keep: Keep,
     ledger: Arc<Ledger>,
     status: Status,
@@ -54,6 +57,49 @@ struct State {
     store: Store,
     /// Since when the oldest waits that is not in memory.
     since: Option<Instant>,
+}
+
+/// What was on disk after the last change, for who must not wait for a disk that stalls: the state is locked meanwhile.
+#[derive(Default)]
+struct Shown {
+    items: AtomicU64,
+    bytes: AtomicU64,
+    /// When the oldest was written; 0 where there is none.
+    oldest: AtomicU64,
+}
+
+impl Shown {
+    fn update(&self, store: &Store) {
+        self.items.store(store.left().items, Relaxed);
+        self.bytes.store(store.bytes(), Relaxed);
+        self.oldest.store(store.oldest().unwrap_or(0), Relaxed);
+    }
+}
+
+/// The state, locked for a change, after which it is shown.
+struct Changing<'a> {
+    state: MutexGuard<'a, State>,
+    shown: &'a Shown,
+}
+
+impl Deref for Changing<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Changing<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.shown.update(&self.state.store);
+    }
 }
 
 /// What a backend has on disk.
@@ -90,20 +136,23 @@ impl Log {
     pub(super) fn new(spool: Spool, store: Store, keep: Keep, ledger: Arc<Ledger>, status: Status) -> Self {
         let waits = store.unread().0.entries > 0;
         let since = waits.then(|| Instant::now().checked_sub(LONG_AGO).unwrap_or_else(Instant::now));
+        let shown = Shown::default();
+        shown.update(&store);
         let state = Mutex::new(State { store, since });
-        let own = Arc::new(Own { state, keep, ledger, status });
+        let own = Arc::new(Own { state, shown, keep, ledger, status });
         spool.register(&own);
         Self { spool, own }
     }
 
-    /// What is there.
+    /// What is there. Never waits for the disk.
     #[must_use]
     pub fn kept(&self) -> Kept {
-        let state = self.own.state();
-        let age = state.store.oldest().map(|written| age(written, now()));
+        let Shown { items, bytes, oldest } = &self.own.shown;
+        let oldest = Some(oldest.load(Relaxed)).filter(|written| *written > 0);
+        let age = oldest.map(|written| age(written, now()));
         Kept {
-            items: state.store.left().items,
-            bytes: state.store.bytes(),
+            items: items.load(Relaxed),
+            bytes: bytes.load(Relaxed),
             oldest_seconds: age.unwrap_or_default().as_secs(),
         }
     }
@@ -125,7 +174,7 @@ impl Log {
         let admitted = self.admit(&group);
         let entries: Vec<_> =
             group.entries.iter().map(|entry| (u64::from(entry.items()), entry.out)).collect();
-        let mut state = self.own.state();
+        let mut state = self.own.change();
         let (fates, failure) = state.store.append(group, admitted, now());
         if state.store.unread().0.entries > 0 {
             state.since = state.since.or(Some(since));
@@ -200,7 +249,7 @@ impl Log {
         let now = now();
         loop {
             let mut things = Vec::with_capacity(SLICE);
-            let mut state = self.own.state();
+            let mut state = self.own.change();
             let taken = state.store.read(SLICE, |stored| {
                 let age = age(stored.written, now);
                 if age > self.own.keep.max_age {
@@ -242,13 +291,17 @@ impl Log {
 
     /// Items that were in memory as well have been delivered or lost.
     pub(in super::super) fn settle(&self, places: &[Place]) {
-        self.own.state().store.settle(places);
+        self.own.change().store.settle(places);
     }
 }
 
 impl Own {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> Changing<'_> {
+        Changing { state: self.state(), shown: &self.shown }
     }
 
     /// What would be thrown away first, and when it was written.
@@ -258,7 +311,7 @@ impl Own {
 
     /// Throws it away.
     pub(super) fn evict(&self, victim: (Rank, u64), why: &str) {
-        let mut state = self.state();
+        let mut state = self.change();
         let lost = state.store.evict(victim);
         if state.store.unread().0.entries == 0 {
             state.since = None;

@@ -337,6 +337,37 @@ async fn a_destination_that_hangs_does_not_fill_the_queue() {
     assert_eq!((bench.tally().spooled, bench.tally().lost()), (3000, 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_told_while_the_disk_stalls() {
+    use std::sync::mpsc;
+    let folder = Folder::new();
+    let mut bench = Bench::start_spooled(policy(), Some(&spool(&folder)));
+    bench.push(1..=3);
+    bench.answer(retry(None)).await;
+    sleep(200 * MS).await;
+    let before = bench.log.as_ref().unwrap().kept();
+    assert_eq!(before.items, 3);
+    bench.kill().await;
+    let bench = Bench::start_spooled(policy(), Some(&spool(&folder)));
+    let log = bench.log.unwrap();
+    let ((reads, reading), (goes_on, go_on)) = (mpsc::channel(), mpsc::channel::<()>());
+    let reader = {
+        let log = log.clone();
+        let stall = move |_: &[u8]| {
+            reads.send(()).unwrap();
+            go_on.recv().ok().map(|()| 0_u32)
+        };
+        std::thread::spawn(move || log.take(&policy().batch, stall, Scripted::measure).0.len())
+    };
+    reading.recv().unwrap();
+    let (tells, told) = mpsc::channel();
+    std::thread::spawn(move || tells.send(log.kept()));
+    let kept = told.recv_timeout(Duration::from_secs(60)).expect("an answer");
+    assert_eq!((kept.items, kept.bytes), (before.items, before.bytes));
+    drop(goes_on);
+    assert_eq!(reader.join().unwrap(), 0);
+}
+
 #[test]
 fn written_through_is_on_disk_when_the_push_returns() {
     let folder = Folder::new();
