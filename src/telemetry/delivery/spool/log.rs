@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::group::{Group, RANKS};
-use super::store::{CORRUPT, Fate, Place, Seen, Store};
+use super::store::{CORRUPT, Fate, Found, Place, Seen, Store};
 use super::{Spool, WhenFull};
 use crate::telemetry::delivery::PANICKED;
 use crate::telemetry::delivery::batch::Limits;
@@ -134,14 +134,15 @@ impl fmt::Debug for Log {
 
 impl Log {
     pub(super) fn new(spool: Spool, store: Store, keep: Keep, ledger: Arc<Ledger>, status: Status) -> Self {
-        let waits = store.unread().0.entries > 0;
-        let since = waits.then(|| Instant::now().checked_sub(LONG_AGO).unwrap_or_else(Instant::now));
-        let shown = Shown::default();
-        shown.update(&store);
-        let state = Mutex::new(State { store, since });
-        let own = Arc::new(Own { state, shown, keep, ledger, status });
+        let state = Mutex::new(State { store, since: None });
+        let own = Arc::new(Own { state, shown: Shown::default(), keep, ledger, status });
         spool.register(&own);
-        Self { spool, own }
+        let log = Self { spool, own };
+        if log.writes_through() {
+            // Whoever pushes must not wait for it later.
+            drop(log.own.state());
+        }
+        log
     }
 
     /// What is there. Never waits for the disk.
@@ -296,8 +297,32 @@ impl Log {
 }
 
 impl Own {
+    /// The state. Who is first goes through what a former process left: the worker, so that no start waits for that.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = state.store.go_through() {
+            self.adopt(found);
+            let waits = state.store.unread().0.entries > 0;
+            state.since = waits.then(|| Instant::now().checked_sub(LONG_AGO).unwrap_or_else(Instant::now));
+            self.shown.update(&state.store);
+        }
+        state
+    }
+
+    /// Takes over what a former process left.
+    fn adopt(&self, found: Found) {
+        let Self { ledger, status, .. } = self;
+        ledger.enter(|tally| {
+            tally.adopt(found.items);
+            tally.refuse(CORRUPT, found.spoilt);
+        });
+        status.adopted(found.items);
+        if found.spoilt > 0 {
+            status.lost(found.spoilt, CORRUPT, "places in a file of the spool cannot be read");
+        }
+        for strange in found.strange {
+            status.warn(&format!("a file of the spool is left alone: {strange}"));
+        }
     }
 
     fn change(&self) -> Changing<'_> {

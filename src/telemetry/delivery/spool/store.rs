@@ -96,6 +96,8 @@ pub(super) struct Store {
     /// The highest sequence given.
     last: u64,
     budget: Budget,
+    /// What has not been gone through.
+    listed: Vec<Listed>,
 }
 
 /// The segments of one rank, oldest first.
@@ -107,26 +109,34 @@ struct Lane {
 }
 
 impl Store {
-    /// Opens a folder, which is made where there is none, with what a former process left in it.
-    pub(super) fn open(folder: PathBuf, segment_size: u64, budget: Budget) -> io::Result<(Self, Found)> {
+    /// Opens a folder, which is made where there is none. What a former process left in it is there as soon as it has been
+    /// gone through.
+    pub(super) fn list(folder: PathBuf, segment_size: u64, budget: Budget) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let listed = files(&folder)?;
+        Ok(Self { folder, segment_size, lanes: Default::default(), last: 0, budget, listed })
+    }
+
+    /// Goes through all files that a former process left, which takes a third of a second for a gigabyte, and longer where a
+    /// disk has to be asked; `None` where that has been done. Nothing may be written or read before.
+    pub(super) fn go_through(&mut self) -> Option<Found> {
+        let files = std::mem::take(&mut self.listed);
+        if files.is_empty() {
+            return None;
+        }
         let mut found = Found::default();
-        let files = files(&folder)?;
-        let mut store = Self { folder, segment_size, lanes: Default::default(), last: 0, budget };
         for file in &files {
             match Segment::open(&file.path, file.first) {
                 Ok(Some(opened)) => {
-                    let is_last =
-                        !files.iter().any(|other| other.rank == file.rank && other.first > file.first);
-                    found.spoilt += opened.spoilt + torn(opened.end, is_last);
-                    store.adopt(file, opened);
+                    found.spoilt += opened.spoilt + torn(opened.end, file.is_last(&files));
+                    self.adopt(file, opened);
                 }
                 Ok(None) => found.strange.push(format!("{} is not of this version", file.path.display())),
                 Err(error) => found.strange.push(format!("{}: {error}", file.path.display())),
             }
         }
-        found.items = store.left().items;
-        Ok((store, found))
+        found.items = self.left().items;
+        Some(found)
     }
 
     fn adopt(&mut self, file: &Listed, opened: Opened) {

@@ -28,6 +28,19 @@ impl Drop for Folder {
     }
 }
 
+impl Store {
+    /// Opens a folder, and goes through it.
+    pub(in crate::telemetry::delivery) fn open(
+        folder: PathBuf,
+        segment_size: u64,
+        budget: Budget,
+    ) -> io::Result<(Self, Found)> {
+        let mut store = Self::list(folder, segment_size, budget)?;
+        let found = store.go_through().unwrap_or_default();
+        Ok((store, found))
+    }
+}
+
 fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
