@@ -2,6 +2,7 @@
 //!
 //! `benches/run` builds all of it and starts this on one core; the servers get the other. See [`options::HELP`].
 
+mod books;
 mod figures;
 mod folder;
 mod instructions;
@@ -10,6 +11,8 @@ mod options;
 mod outages;
 mod server;
 mod sinks;
+mod soak;
+mod start;
 mod table;
 mod variant;
 
@@ -43,6 +46,10 @@ fn main() -> anyhow::Result<()> {
     if options.outages {
         return outages::run(&options, &folder);
     }
+    if let Some(time) = options.soak {
+        return soak::run(time, &options, &folder);
+    }
+    println!("{}\n", start::measure(&folder)?);
     let mut running = Vec::new();
     for variant in Variant::all() {
         if variant.name == BARE || options.wants(variant.name) {

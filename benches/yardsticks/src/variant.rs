@@ -49,6 +49,16 @@ impl Backend {
         }
     }
 
+    /// Its name in the service's books.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Otlp => "otlp",
+            Self::Xray => "xray",
+            Self::CloudWatch => "cloudwatch",
+            Self::Rollbar => "rollbar",
+        }
+    }
+
     /// What it counts.
     pub(crate) fn unit(self) -> &'static str {
         match self {
