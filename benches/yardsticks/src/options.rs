@@ -11,7 +11,7 @@ What the instrumentation of the Cruddur backend costs: benches/run [option]...
   --rounds N     how often every variant has its turn (9)
   --burst MS     how long a turn at saturation, and one at the fixed rate, lasts (500)
   --rate N       requests a second at the fixed rate (10000)
-  --only A,B     these variants only, and bare, which all are compared with
+  --only A,B     these variants only, and bare, which all are compared with; of --outages, these destinations
   --away MS      how long every HTTP sink thinks before it answers (0)
   --no-callgrind do not count instructions
   --outages      no comparison: every backend's destination fails in every way, under load

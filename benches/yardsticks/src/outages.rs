@@ -71,7 +71,8 @@ struct Outcome {
 /// Goes through all of it, and prints a table. Anything that is lost or does not add up is an error.
 pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
     let mut outcomes = Vec::new();
-    for backend in [Backend::Otlp, Backend::CloudWatch, Backend::Rollbar] {
+    let all = [Backend::Otlp, Backend::CloudWatch, Backend::Rollbar];
+    for backend in all.into_iter().filter(|backend| options.wants(backend.name())) {
         for fault in faults(backend) {
             eprintln!("{backend:?}: {}", fault.name);
             let outcome = endure(backend, fault, options, folder);
