@@ -402,9 +402,35 @@ async fn a_poisonous_line_is_found_and_the_others_arrive() {
     logs.assert_clean();
     let tally = &report.0["cloudwatch"];
     assert_eq!((tally.delivered, &tally.dropped), (39, &[("invalid", 1)].into()), "{report}");
-    let ids: Vec<_> = lines(&logs).iter().map(|line| line["event_id"].to_string()).collect();
+    let mut lines = lines(&logs);
+    // In its place is one that says so, and has its ids.
+    let instead = lines.remove(lines.iter().position(|line| line.get("status").is_none()).unwrap());
+    assert_eq!(instead["message"], "CloudWatch refused this line");
+    let mut ids: Vec<_> = lines.iter().map(|line| line["event_id"].to_string()).collect();
     assert!(ids.len() == 39 && ids.is_sorted(), "{ids:?}");
+    ids.push(instead["event_id"].to_string());
+    assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), 40);
     assert!(logs.calls(Operation::PutLogEvents) < 20, "halving, not one by one");
+}
+
+#[tokio::test]
+async fn where_every_line_is_refused_none_is_to_blame_and_all_are_kept() {
+    let logs = CloudWatch::start();
+    logs.always(Operation::PutLogEvents, Answer::error(400, "InvalidParameterException"));
+    let app = serve(routes(), &logs, &[]).await;
+    let mut caller = Caller::connect(app.address).await;
+    for _ in 0..40 {
+        caller.get("/nowhere").await;
+    }
+    let state = state_with(&app, "every line is refused").await;
+    assert!(state.contains("CLOUDWATCH_LOG_GROUP"), "{state}");
+    // Somebody has mended it.
+    logs.always(Operation::PutLogEvents, Answer::default());
+    let report = stop(app).await;
+    logs.assert_clean();
+    let tally = &report.0["cloudwatch"];
+    assert_eq!((tally.delivered, tally.lost()), (40, 0), "{report}");
+    assert_eq!(lines(&logs).len(), 40);
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! What outlives the process: kills, outages and restarts.
 
+mod full;
+mod sigterm;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
@@ -83,7 +86,9 @@ async fn ask(address: SocketAddr, requests: usize) -> BTreeSet<String> {
     let mut caller = Caller::connect(address).await;
     let mut traces = BTreeSet::new();
     for _ in 0..requests {
-        traces.insert(caller.get(HOME).await.trace().0);
+        let reply = caller.get(HOME).await;
+        assert_eq!(reply.status, 200);
+        traces.insert(reply.trace().0);
     }
     traces
 }

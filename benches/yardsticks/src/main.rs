@@ -2,13 +2,17 @@
 //!
 //! `benches/run` builds all of it and starts this on one core; the servers get the other. See [`options::HELP`].
 
+mod books;
 mod figures;
+mod folder;
 mod instructions;
 mod load;
 mod options;
 mod outages;
 mod server;
 mod sinks;
+mod soak;
+mod start;
 mod table;
 mod variant;
 
@@ -42,6 +46,10 @@ fn main() -> anyhow::Result<()> {
     if options.outages {
         return outages::run(&options, &folder);
     }
+    if let Some(time) = options.soak {
+        return soak::run(time, &options, &folder);
+    }
+    println!("{}\n", start::measure(&folder)?);
     let mut running = Vec::new();
     for variant in Variant::all() {
         if variant.name == BARE || options.wants(variant.name) {
@@ -73,8 +81,8 @@ fn folder() -> anyhow::Result<PathBuf> {
 /// A variant whose server runs.
 struct Running {
     variant: Variant,
-    sinks: Sinks,
     server: Server,
+    sinks: Sinks,
     answered: u64,
     turns: Vec<Turn>,
 }

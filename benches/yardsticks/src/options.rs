@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 /// What `--help` says.
 pub(crate) const HELP: &str = "\
@@ -11,10 +11,11 @@ What the instrumentation of the Cruddur backend costs: benches/run [option]...
   --rounds N     how often every variant has its turn (9)
   --burst MS     how long a turn at saturation, and one at the fixed rate, lasts (500)
   --rate N       requests a second at the fixed rate (10000)
-  --only A,B     these variants only, and bare, which all are compared with
+  --only A,B     these variants only, and bare, which all are compared with; of --outages, these destinations
   --away MS      how long every HTTP sink thinks before it answers (0)
   --no-callgrind do not count instructions
   --outages      no comparison: every backend's destination fails in every way, under load
+  --soak [S]     no comparison: all four under full load for S seconds (600), by memory and by what arrived
   --quick        3 rounds of 200 ms, without callgrind
 ";
 
@@ -28,11 +29,13 @@ pub(crate) struct Options {
     pub(crate) away: Duration,
     pub(crate) instructions: bool,
     pub(crate) outages: bool,
+    pub(crate) soak: Option<Duration>,
 }
 
 impl Options {
     /// `None` where only help is wanted.
-    pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<Self>> {
+        let mut arguments = arguments.peekable();
         let mut options = Self {
             rounds: 9,
             burst: Duration::from_millis(500),
@@ -41,8 +44,16 @@ impl Options {
             away: Duration::ZERO,
             instructions: true,
             outages: false,
+            soak: None,
         };
         while let Some(option) = arguments.next() {
+            if option == "--soak" {
+                let seconds = arguments.next_if(|value| !value.starts_with("--"));
+                let seconds = seconds.map_or(Ok(600), |seconds| number(&seconds))?;
+                ensure!(seconds > 0, "--soak takes a second at least");
+                options.soak = Some(Duration::from_secs(seconds));
+                continue;
+            }
             let mut value = || arguments.next().with_context(|| format!("{option} needs a value"));
             match option.as_str() {
                 "--help" => return Ok(None),

@@ -6,14 +6,15 @@
 
 mod sink;
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
 use self::sink::{Sink, Weather};
+use crate::books::Account;
 use crate::figures::{Turn, median};
+use crate::folder::Folder;
 use crate::load::Load;
 use crate::options::Options;
 use crate::server::Server;
@@ -41,15 +42,19 @@ fn faults(backend: Backend) -> Vec<Fault> {
         ),
         _ => (fails(429, ""), fails(401, "")),
     };
-    vec![
+    let mut faults = vec![
         fault("refused", Weather::Refused),
         fault("black hole", Weather::BlackHole),
         fault("10 s an answer", Weather::Slow(Duration::from_secs(10))),
         fault("503", fails(503, "")),
         fault("throttled", throttled),
-        fault("credentials expired", denied),
         Fault { restart: true, ..fault("refused, and restarted", Weather::Refused) },
-    ]
+    ];
+    // Rollbar's token does not expire, and is tried again every ten minutes only.
+    if backend != Backend::Rollbar {
+        faults.push(fault("credentials expired", denied));
+    }
+    faults
 }
 
 /// What came of one fault.
@@ -66,7 +71,8 @@ struct Outcome {
 /// Goes through all of it, and prints a table. Anything that is lost or does not add up is an error.
 pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
     let mut outcomes = Vec::new();
-    for backend in [Backend::Otlp, Backend::CloudWatch] {
+    let all = [Backend::Otlp, Backend::CloudWatch, Backend::Rollbar];
+    for backend in all.into_iter().filter(|backend| options.wants(backend.name())) {
         for fault in faults(backend) {
             eprintln!("{backend:?}: {}", fault.name);
             let outcome = endure(backend, fault, options, folder);
@@ -90,10 +96,14 @@ fn endure(backend: Backend, fault: Fault, options: &Options, folder: &Path) -> a
     ill.destination(backend).set(fault.weather)?;
     let (mut healthy, mut faulty) = (Vec::new(), Vec::new());
     for round in 0..options.rounds {
+        if backend == Backend::Rollbar {
+            well.server()?.fail_on_purpose()?;
+            ill.server()?.fail_on_purpose()?;
+        }
         healthy.push(well.turn(options)?);
         faulty.push(ill.turn(options)?);
         if fault.restart && round == options.rounds / 2 {
-            ill.restart()?;
+            ill.restart(backend)?;
         }
     }
     ill.destination(backend).set(Weather::Fine)?;
@@ -121,6 +131,9 @@ struct Side {
     answered: u64,
     /// The most of those that were ended before, in kB.
     memory: u64,
+    /// What those before have sent, where only the books tell how much that is.
+    sent_before: u64,
+    _spool: Folder,
 }
 
 impl Side {
@@ -129,15 +142,21 @@ impl Side {
         for backend in Backend::ALL {
             destinations.push((backend, Sink::open(backend)?));
         }
-        let spool = folder.join(format!("spool-{name}"));
-        // Of a run before.
-        fs::remove_dir_all(&spool).ok();
+        let spool = Folder::new()?;
         let ports: Vec<_> = destinations.iter().map(|(backend, sink)| (*backend, sink.port)).collect();
-        let mut command = with_destinations(&ports);
-        command.environment.push(("SPOOL_DIR", spool.display().to_string()));
+        let command = with_destinations(&ports, spool.path());
         let said = folder.join(format!("{name}.log"));
         let server = Some(Server::start(&command, &[], &said)?);
-        Ok(Self { command, said, destinations, server, answered: 0, memory: 0 })
+        Ok(Self {
+            command,
+            said,
+            destinations,
+            server,
+            answered: 0,
+            memory: 0,
+            sent_before: 0,
+            _spool: spool,
+        })
     }
 
     fn server(&self) -> anyhow::Result<&Server> {
@@ -164,20 +183,22 @@ impl Side {
     }
 
     /// In the middle of the outage: what is undelivered must have been kept.
-    fn restart(&mut self) -> anyhow::Result<()> {
+    fn restart(&mut self, backend: Backend) -> anyhow::Result<()> {
         let server = self.server.take().context("no server")?;
         self.memory = self.memory.max(server.memory()?);
         let end = server.end()?;
         ensure!(end.is_success(), "items were lost at the end: {}", end.report());
+        let account = Account::reported(&end.report(), backend.name()).context("it reports nothing")?;
+        self.sent_before = account.created - account.suppressed - account.spooled;
         self.server = Some(Server::start(&self.command, &[], &self.said)?);
         Ok(())
     }
 
     /// Waits until all of it has arrived.
     fn settled(&mut self, backend: Backend) -> anyhow::Result<String> {
-        let expected = backend.each() * self.answered;
         let begun = Instant::now();
         loop {
+            let expected = self.expected(backend)?;
             let (arrived, again) = self.destination(backend).arrived();
             // The service tells of its start, and of its destinations' troubles, in log events of its own.
             let is_whole = arrived >= expected && arrived <= expected + 64;
@@ -190,6 +211,19 @@ impl Side {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// What must arrive: by the requests where each leaves something, and by the books where only failures do, of which
+    /// not each is reported.
+    fn expected(&self, backend: Backend) -> anyhow::Result<u64> {
+        if backend.each() > 0 {
+            return Ok(backend.each() * self.answered);
+        }
+        let health = self.server()?.health()?;
+        let account = Account::shown(&health, backend.name()).with_context(|| health.clone())?;
+        let sent = self.sent_before + account.created - account.suppressed;
+        ensure!(sent > 0, "nothing was reported: {health}");
+        Ok(sent)
     }
 
     fn end(mut self) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::time::ClockId;
 use nix::unistd::Pid;
@@ -76,7 +76,7 @@ impl Server {
             if begun.elapsed() > PATIENCE {
                 bail!("does not answer at {}", self.address);
             }
-            sleep(Duration::from_millis(20));
+            sleep(Duration::from_millis(1));
         }
         Ok(())
     }
@@ -92,6 +92,16 @@ impl Server {
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
+    }
+
+    /// Has it fail, in each of the ways that its test routes know, as often as a few kinds of items are reported.
+    pub(crate) fn fail_on_purpose(&self) -> anyhow::Result<()> {
+        for path in ["/test/raise", "/test/raise?chain=1", "/api/test/raise", "/rollbar/test"] {
+            for _ in 0..10 {
+                ensure!(self.ask(path)?.starts_with("HTTP/1.1 "), "{path} is not answered");
+            }
+        }
+        Ok(())
     }
 
     /// What it says of itself.
@@ -119,9 +129,18 @@ impl Server {
 
     /// The most memory it has had, in kB.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// The memory it has now, in kB.
+    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, name: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        most.and_then(|most| most.trim().trim_end_matches(" kB").parse().ok()).context("no VmHWM")
+        let found = status.lines().find_map(|line| line.strip_prefix(name));
+        found.and_then(|found| found.trim().trim_end_matches(" kB").parse().ok()).context("no such memory")
     }
 
     /// Asks it to end, and waits until it has.

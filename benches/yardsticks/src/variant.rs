@@ -1,6 +1,6 @@
 //! What is compared: servers that answer the same request with the same bytes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::sinks::Sinks;
 
@@ -46,6 +46,16 @@ impl Backend {
             Self::Xray => "AWS_XRAY_DAEMON_ADDRESS",
             Self::CloudWatch => "CLOUDWATCH_LOG_GROUP",
             Self::Rollbar => "ROLLBAR_ACCESS_TOKEN",
+        }
+    }
+
+    /// Its name in the service's books.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Otlp => "otlp",
+            Self::Xray => "xray",
+            Self::CloudWatch => "cloudwatch",
+            Self::Rollbar => "rollbar",
         }
     }
 
@@ -151,11 +161,13 @@ impl Variant {
         let mut environment: Vec<_> = own.collect();
         environment.push(("AWS_EC2_METADATA_DISABLED", "true".to_owned()));
         environment.push(("BIND_ADDR", "127.0.0.1".to_owned()));
+        environment.push(("SPOOL_DIR", sinks.spool.path().display().to_string()));
         if self.keeps_all && self.backends.contains(&Backend::Xray) {
             // What holds until X-Ray's own rules have arrived.
             environment.push(("AWS_XRAY_SAMPLING_RULES", sinks.keep_all_rules.display().to_string()));
         }
-        environment.extend(self.backends.iter().flat_map(|backend| backend.environment(sinks.of(*backend).port)));
+        environment
+            .extend(self.backends.iter().flat_map(|backend| backend.environment(sinks.of(*backend).port)));
         Command { program, argument, environment }
     }
 
@@ -187,13 +199,14 @@ pub(crate) struct Command {
     pub(crate) environment: Vec<(&'static str, String)>,
 }
 
-/// The service's own binary, with all backends at these ports.
-pub(crate) fn with_destinations(ports: &[(Backend, u16)]) -> Command {
+/// The service's own binary, with all backends at these ports, and what it cannot deliver below `spool`.
+pub(crate) fn with_destinations(ports: &[(Backend, u16)], spool: &Path) -> Command {
     let here = std::env::current_exe().ok();
     let own = QUIET.iter().map(|(name, value)| (*name, (*value).to_owned()));
     let mut environment: Vec<_> = own.collect();
     environment.push(("AWS_EC2_METADATA_DISABLED", "true".to_owned()));
     environment.push(("BIND_ADDR", "127.0.0.1".to_owned()));
+    environment.push(("SPOOL_DIR", spool.display().to_string()));
     environment.extend(ports.iter().flat_map(|(backend, port)| backend.environment(*port)));
     let program = here.map(|here| here.with_file_name("cruddur")).unwrap_or_default();
     Command { program, argument: None, environment }

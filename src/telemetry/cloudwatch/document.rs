@@ -24,6 +24,8 @@ const EVENT_FRAME: usize = 32;
 const FRAME: usize = 640;
 /// How many times larger in memory than as a line a home request is with its log event, roughly.
 pub(super) const SHARE: usize = 3;
+/// What is said in place of a line that CloudWatch refuses.
+const REFUSED: &str = "CloudWatch refused this line";
 /// Marks where something was cut out.
 const CUT: &str = "…[truncated]";
 
@@ -74,6 +76,12 @@ impl Line {
         Self { timestamp, quoted }
     }
 
+    /// The text itself.
+    fn message(&self) -> String {
+        // What is quoted here is a string of JSON.
+        serde_json::from_str(&format!("\"{}\"", self.quoted)).unwrap_or_default()
+    }
+
     /// What it takes of a call's size at most, in bytes; without the quoting it is about a fifth less.
     pub(super) fn size(&self) -> usize {
         self.quoted.len() + OVERHEAD
@@ -92,6 +100,13 @@ pub(super) fn lines(items: &[Item]) -> Vec<&Line> {
     // Stable: within a millisecond the order stays.
     lines.sort_by_key(|line| line.timestamp);
     lines
+}
+
+/// What is sent in place of a line that was refused: nobody can object to it, and whoever looks for the line finds it.
+pub(super) fn in_place_of(item: &Item, now: SystemTime) -> Line {
+    let refused = item.line().and_then(|line| serde_json::from_str(&line.message()).ok());
+    let message = refused.map_or_else(|| REFUSED.to_owned(), |line: Value| identified(&line, REFUSED));
+    Line::new(millis(now), &message)
 }
 
 /// The body of a call. It is written here because the SDK takes longer to write one than all else that is done to lines;
@@ -276,16 +291,21 @@ fn shortened_json(text: &str, most: usize) -> String {
         let json = line::ruly(value.to_string());
         let Some(excess) = json.len().checked_sub(most).filter(|excess| *excess > 0) else { return json };
         let Some(longest) = longest_string(&mut value).filter(|longest| longest.len() > SHORT) else {
-            // Nothing but names and numbers, hundreds of kilobytes of them: what identifies the line is kept.
-            const NEEDED: [&str; 6] = ["time", "level", "event_id", "trace_id", "xray_trace_id", "span_id"];
-            let kept = NEEDED.into_iter().filter_map(|key| Some((key.to_owned(), value.get(key)?.clone())));
-            let message = ("message".to_owned(), Value::from(CUT));
-            return Value::Object(kept.chain([message]).collect()).to_string();
+            // Nothing but names and numbers, hundreds of kilobytes of them.
+            return identified(&value, CUT);
         };
         // What is escaped takes more room on the line than here, so that this may take several rounds.
         let target = longest.len().saturating_sub(excess).max(longest.len() / 2);
         *longest = shortened(longest, target);
     }
+}
+
+/// What identifies a line, which is all ours, and another message.
+fn identified(line: &Value, message: &str) -> String {
+    const NEEDED: [&str; 6] = ["time", "level", "event_id", "trace_id", "xray_trace_id", "span_id"];
+    let kept = NEEDED.into_iter().filter_map(|key| Some((key.to_owned(), line.get(key)?.clone())));
+    let message = ("message".to_owned(), Value::from(message));
+    Value::Object(kept.chain([message]).collect()).to_string()
 }
 
 fn longest_string(value: &mut Value) -> Option<&mut String> {

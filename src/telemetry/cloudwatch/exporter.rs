@@ -3,7 +3,7 @@
 mod answer;
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::BehaviorVersion;
 use aws_sdk_cloudwatchlogs::Client;
@@ -119,6 +119,17 @@ impl Stream {
         Ok(answer::accepted(output.rejected_log_events_info(), count))
     }
 
+    /// A line was refused by itself. Where another is taken in its place, it was the line; where that is refused too, it
+    /// is the group or the stream, and all lines are kept.
+    async fn line_or_place(&self, client: &Client, item: &Item, refusal: SendError) -> SendError {
+        let another = document::in_place_of(item, SystemTime::now());
+        match self.put(client, &[&another]).await {
+            Ok(_) => refusal,
+            Err(Failure::Other(SendError::Split { cause, .. })) => answer::takes_nothing(&cause.to_string()),
+            Err(failure) => failure.or_retry(),
+        }
+    }
+
     /// Creates the stream, and before it the group where that is missing too.
     async fn create(&self, client: &Client) -> Result<(), SendError> {
         match self.create_stream(client).await {
@@ -228,7 +239,12 @@ impl Sink for Stream {
             }
             sent => sent,
         };
-        sent.map_err(Failure::or_retry)
+        match (sent, batch) {
+            (Err(Failure::Other(refusal @ SendError::Split { reason: answer::INVALID, .. })), [item]) => {
+                Err(self.line_or_place(client, item, refusal).await)
+            }
+            (sent, _) => sent.map_err(Failure::or_retry),
+        }
     }
 }
 

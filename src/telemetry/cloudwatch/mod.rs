@@ -90,10 +90,10 @@ impl CloudWatch {
             in_flight: 1,
             in_flight_behind: IN_FLIGHT_BEHIND,
             backoff: BACKOFF,
+            keep: Keep { max_age: max_age(config.retention_days), through: true },
         };
         let ledger = around.books.open(CLOUDWATCH);
-        let keep = Keep { max_age: max_age(config.retention_days), through: true };
-        let delivery = around.deliver(CLOUDWATCH, destination, ledger, keep, policy, sink)?;
+        let delivery = around.deliver(CLOUDWATCH, destination, ledger, policy, sink)?;
         Ok(Some(Self { delivery, level: config.level }))
     }
 

@@ -116,7 +116,7 @@ impl Gate {
 }
 
 /// That much later; beyond the clock's range is for ever.
-fn later(now: Instant, wait: Duration) -> Instant {
+pub(super) fn later(now: Instant, wait: Duration) -> Instant {
     const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
     now.checked_add(wait.min(FOR_EVER)).unwrap_or(now)
 }

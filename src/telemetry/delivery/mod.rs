@@ -7,7 +7,7 @@
 //! ```text
 //! push -> queue: new -> drawn -> batch -> sink -> the wire
 //!                         |       ^ ^       |
-//!                         |       | +- gate <+      retry, split, hold, reject
+//!                         |       | +- gate <+      retry, split, hold, reject; what alone is refused is set aside
 //!                         +-> spool               what has waited too long, and outlives the process
 //! ```
 
@@ -132,6 +132,9 @@ impl<T: Send + Sync + 'static> Delivery<T> {
 
 /// Why something may still be undelivered at the end.
 const UNDELIVERED: &str = "undelivered_at_shutdown";
+
+/// Why something may be lost over which its sink panics.
+const PANICKED: &str = "sink_panicked";
 
 /// A number in `0.0..1.0`.
 pub(super) fn random() -> f64 {

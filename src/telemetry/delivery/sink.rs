@@ -28,6 +28,7 @@ pub trait Sink: Send + Sync + 'static {
     }
 
     /// Writes a drawn item for the disk, without anything secret. Only a sink whose delivery is spooled is asked for it.
+    /// An item over which it panics is lost, and no other.
     fn encode(&self, _item: &Self::Item, _into: &mut Vec<u8>) {}
 
     /// Reads what [`Sink::encode`] has written, be it that of an earlier version. What is `None` is lost.

@@ -6,7 +6,7 @@ use super::Delivery;
 use super::ledger::{Books, Ledger};
 use super::runtime::Runtime;
 use super::sink::Sink;
-use super::spool::{Keep, Spool, SpoolError};
+use super::spool::{Spool, SpoolError};
 use super::status::{Notice, Status};
 use super::worker::Policy;
 
@@ -26,7 +26,7 @@ pub struct Surroundings<'a> {
 
 impl Surroundings<'_> {
     /// Starts to deliver through `sink` to `destination`, which must not contain secrets, by the books of `ledger`,
-    /// which is open under `name`. Where there is a spool, it keeps what cannot be delivered for a while, by `keep`.
+    /// which is open under `name`. Where there is a spool, it keeps what cannot be delivered for a while.
     ///
     /// # Errors
     /// The spool cannot be used.
@@ -35,12 +35,11 @@ impl Surroundings<'_> {
         name: &'static str,
         destination: impl Into<String>,
         ledger: Arc<Ledger>,
-        keep: Keep,
         policy: Policy,
         sink: S,
     ) -> Result<Delivery<S::Item>, SpoolError> {
         let status = Status::new(destination, self.notice.clone());
-        let log = self.spool.map(|spool| spool.log(name, keep, Arc::clone(&ledger), status.clone()));
+        let log = self.spool.map(|spool| spool.log(name, policy.keep, Arc::clone(&ledger), status.clone()));
         Ok(Delivery::start_spooled(sink, policy, status, ledger, log.transpose()?, self.runtime))
     }
 }

@@ -1,5 +1,6 @@
 //! The loop between a queue and its sink.
 
+mod aside;
 mod spooling;
 
 use std::collections::{HashMap, VecDeque};
@@ -11,12 +12,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use self::aside::Aside;
 use super::batch::{self, Limits, Next};
-use super::gate::{Backoff, Gate, Permit};
+use super::gate::{Backoff, Gate, Permit, later};
 use super::ledger::Tally;
 use super::queue::{Measure, Queue};
 use super::sink::{SendError, Sent, Sink};
-use super::spool::{Log, Place};
+use super::spool::{Keep, Log, Place};
 use super::status::Status;
 
 /// How a backend wants its items delivered.
@@ -32,6 +34,8 @@ pub struct Policy {
     pub in_flight_behind: usize,
     /// How to stay away from a destination that fails.
     pub backoff: Backoff,
+    /// How long they are worth sending, and how they are kept meanwhile.
+    pub keep: Keep,
 }
 
 /// Some items that travel together until they are settled.
@@ -45,6 +49,12 @@ struct Batch<T> {
     held: bool,
     /// When the oldest was pushed.
     since: Instant,
+    /// When the newest is too old to be sent.
+    expires: Instant,
+    /// How often in a row the destination could not take it.
+    failures: u32,
+    /// Whether it is tried by itself.
+    aside: bool,
 }
 
 impl<T> Batch<T> {
@@ -66,8 +76,7 @@ impl<T> Batch<T> {
             items: Arc::new(items.split_off(half)),
             measures: self.measures.split_off(half),
             places,
-            held: self.held,
-            since: self.since,
+            ..*self
         }
     }
 }
@@ -76,6 +85,8 @@ impl<T> Batch<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Send,
+    /// Send what is set aside.
+    SendAside,
     /// Write what is only in memory, oldest first.
     Spool,
     /// Nothing, until something changes or, where an instant is given, until then.
@@ -102,19 +113,30 @@ struct Situation {
     deadline: Option<Instant>,
     ready: Next,
     permit: Permit,
+    /// Whether what is set aside may be sent; `None` where nothing is.
+    aside: Option<Permit>,
     in_flight: usize,
     /// When what is only in memory is to be written.
     spool_at: Option<Instant>,
 }
 
 fn next_action(situation: Situation) -> Action {
-    let Situation { now, deadline, ready, permit, in_flight, spool_at } = situation;
+    let Situation { now, deadline, ready, permit, aside, in_flight, spool_at } = situation;
     if deadline.is_some_and(|deadline| now >= deadline) {
-        let settled = ready == Next::Idle && in_flight == 0;
+        let settled = ready == Next::Idle && in_flight == 0 && aside.is_none();
         return if settled { Action::Finish } else { Action::GiveUp };
     }
+    let again = match aside {
+        Some(Permit::Go) => return Action::SendAside,
+        Some(Permit::At(until)) => Some(until),
+        Some(Permit::Busy) | None => None,
+    };
     let wait = match (ready, permit) {
-        (Next::Idle, _) if in_flight == 0 && deadline.is_some() => return Action::Finish,
+        (Next::Idle, _) if in_flight == 0 && deadline.is_some() => match again {
+            Some(until) if deadline.is_some_and(|deadline| until < deadline) => None,
+            Some(_) => return Action::GiveUp,
+            None => return Action::Finish,
+        },
         (Next::Ship, Permit::Go) => return Action::Send,
         (Next::Ship, Permit::At(until)) => match deadline {
             Some(deadline) if until >= deadline && in_flight == 0 => return Action::GiveUp,
@@ -126,15 +148,15 @@ fn next_action(situation: Situation) -> Action {
     if spool_at.is_some_and(|at| at <= now) {
         return Action::Spool;
     }
-    Action::Wait([wait, deadline, spool_at].into_iter().flatten().min())
+    Action::Wait([wait, again, deadline, spool_at].into_iter().flatten().min())
 }
 
 /// How soon a worker that has been busy looks again.
 const SOON: Duration = Duration::from_millis(50);
 /// How old an item may get in memory alone. A little less than the 200 ms that are promised.
 const SPOOL_AFTER: Duration = Duration::from_millis(150);
-/// Why something is lost that a sink panicked over.
-const PANICKED: &str = "sink_panicked";
+/// What has become too old in memory is counted under this.
+const EXPIRED: &str = "expired";
 /// How soon a disk that took nothing is asked again.
 const SPOOL_AGAIN: Duration = Duration::from_secs(1);
 /// A running delivery's insides.
@@ -151,6 +173,7 @@ pub(super) struct Worker<S: Sink> {
     read_again: Option<Instant>,
     /// Sent before, and to be sent again before anything else.
     returned: VecDeque<Batch<S::Item>>,
+    aside: Aside<S::Item>,
     sending: JoinSet<Result<Sent, SendError>>,
     on_its_way: HashMap<Id, Batch<S::Item>>,
     /// Told by other workers that the thread is awake.
@@ -178,6 +201,7 @@ impl<S: Sink> Worker<S> {
             spool_again: None,
             read_again: None,
             returned: VecDeque::new(),
+            aside: Aside::new(policy.capacity),
             sending: JoinSet::new(),
             on_its_way: HashMap::new(),
             bell,
@@ -193,11 +217,16 @@ impl<S: Sink> Worker<S> {
             if due.is_some() && !hurried {
                 hurried = true;
                 self.gate.hurry();
+                self.aside.gate().hurry();
             }
             self.busy |= self.draw();
             let until = match next_action(self.situation(due)) {
                 Action::Send => {
                     self.send();
+                    continue;
+                }
+                Action::SendAside => {
+                    self.send_aside();
                     continue;
                 }
                 Action::Spool => {
@@ -236,7 +265,7 @@ impl<S: Sink> Worker<S> {
 
     /// Draws what is new; whether anything was.
     fn draw(&self) -> bool {
-        self.queue.draw(PANICKED, |item| catch_unwind(AssertUnwindSafe(|| self.sink.draw(item))).ok())
+        self.queue.draw(super::PANICKED, |item| catch_unwind(AssertUnwindSafe(|| self.sink.draw(item))).ok())
     }
 
     fn situation(&self, deadline: Option<Instant>) -> Situation {
@@ -256,9 +285,12 @@ impl<S: Sink> Worker<S> {
         } else {
             self.policy.in_flight
         };
-        let permit = self.gate.permit(now, in_flight, most);
+        let apart = self.on_its_way.values().filter(|batch| batch.aside).count();
+        let permit = self.gate.permit(now, in_flight - apart, most);
+        let is_idle = ready == Next::Idle && in_flight == apart;
+        let aside = self.aside.permit(now, &self.gate, is_idle, apart);
         let spool_at = self.spool_at(now, queued);
-        Situation { now, deadline, ready, permit, in_flight, spool_at }
+        Situation { now, deadline, ready, permit, aside, in_flight, spool_at }
     }
 
     /// When to write what is only in memory.
@@ -272,14 +304,32 @@ impl<S: Sink> Worker<S> {
 
     /// Batches that nobody has tried to write yet.
     fn only_in_memory(&self) -> impl Iterator<Item = &Batch<S::Item>> {
-        self.on_its_way.values().chain(&self.returned).filter(|batch| batch.places.is_empty())
+        let all = self.on_its_way.values().chain(&self.returned).chain(self.aside.iter());
+        all.filter(|batch| batch.places.is_empty())
     }
 
     fn send(&mut self) {
         let batch = self.returned.pop_front().or_else(|| self.recall()).unwrap_or_else(|| self.cut());
+        self.put_on_its_way(batch);
+    }
+
+    fn send_aside(&mut self) {
+        if let Some(batch) = self.aside.take() {
+            self.put_on_its_way(batch);
+        }
+    }
+
+    fn put_on_its_way(&mut self, batch: Batch<S::Item>) {
         if batch.items.is_empty() {
             // All that was read back was of no use.
             return;
+        }
+        if batch.expires <= Instant::now() {
+            return self.lose(
+                &batch,
+                EXPIRED,
+                "the destination has not taken it for as long as it is worth anything",
+            );
         }
         let (sink, items) = (Arc::clone(&self.sink), Arc::clone(&batch.items));
         let handle = self.sending.spawn(async move { sink.send(&items).await });
@@ -291,6 +341,7 @@ impl<S: Sink> Worker<S> {
         let log = self.log.as_ref().filter(|log| log.waits().0.items > 0)?;
         let decode = |bytes: &[u8]| catch_unwind(AssertUnwindSafe(|| self.sink.decode(bytes))).ok().flatten();
         let (read, unreadable) = log.take(&self.policy.batch, decode, S::measure);
+        let newest = read.last().map_or(Duration::ZERO, |newest| newest.age);
         self.read_again = unreadable.then(|| Instant::now() + SPOOL_AGAIN);
         let mut batch = Batch {
             items: Arc::default(),
@@ -298,6 +349,9 @@ impl<S: Sink> Worker<S> {
             places: Vec::with_capacity(read.len()),
             held: false,
             since: Instant::now(),
+            expires: self.expires(newest),
+            failures: 0,
+            aside: false,
         };
         let mut items = Vec::with_capacity(read.len());
         for one in read {
@@ -311,15 +365,30 @@ impl<S: Sink> Worker<S> {
     fn cut(&self) -> Batch<S::Item> {
         let taken = self.queue.take(&self.policy.batch);
         let since = taken.first().map_or_else(Instant::now, |oldest| oldest.since);
+        let newest = taken.last().map_or(Duration::ZERO, |newest| newest.since.elapsed());
         let (items, measures) = taken.into_iter().map(|entry| (entry.thing, entry.measure)).unzip();
-        Batch { items: Arc::new(items), measures, places: Vec::new(), held: true, since }
+        Batch {
+            items: Arc::new(items),
+            measures,
+            places: Vec::new(),
+            held: true,
+            since,
+            expires: self.expires(newest),
+            failures: 0,
+            aside: false,
+        }
+    }
+
+    /// When what has this age now is too old.
+    fn expires(&self, age: Duration) -> Instant {
+        later(Instant::now(), self.policy.keep.max_age.saturating_sub(age))
     }
 
     /// Writes the oldest of what is only in memory: a batch that travels, or what waits.
     fn spool(&mut self) {
         let Some(log) = &self.log else { return };
         let sink = &self.sink;
-        let travelling = self.on_its_way.values_mut().chain(&mut self.returned);
+        let travelling = self.on_its_way.values_mut().chain(&mut self.returned).chain(self.aside.iter_mut());
         let oldest = travelling.filter(|batch| batch.places.is_empty()).min_by_key(|batch| batch.since);
         let failed = match oldest {
             Some(batch) => spooling::write_batch(sink.as_ref(), log, &self.queue, batch),
@@ -335,14 +404,16 @@ impl<S: Sink> Worker<S> {
         match answer {
             Ok((_, Ok(sent))) => {
                 self.gate.succeeded(now);
+                if batch.aside {
+                    self.aside.gate().succeeded(now);
+                }
                 if self.gate.failures() == 0 {
                     self.status.succeeded();
                 }
                 self.delivered(&batch, &sent);
             }
             Ok((_, Err(SendError::Retry { after, cause }))) => {
-                self.gate.failed(now, after, super::random());
-                self.come_back(batch, &cause.to_string());
+                self.failed(batch, now, after, &cause.to_string());
             }
             Ok((_, Err(SendError::Hold { probe, cause }))) => {
                 self.gate.hold(now, probe);
@@ -357,7 +428,7 @@ impl<S: Sink> Worker<S> {
                 self.gate.succeeded(now);
                 self.lose(&batch, reason, &cause.to_string());
             }
-            Err(_) => self.lose(&batch, PANICKED, "the sink panicked over this batch"),
+            Err(_) => self.lose(&batch, super::PANICKED, "the sink panicked over this batch"),
         }
     }
 
@@ -396,9 +467,60 @@ impl<S: Sink> Worker<S> {
         }
     }
 
+    /// Time may mend it.
+    fn failed(&mut self, mut batch: Batch<S::Item>, now: Instant, after: Option<Duration>, cause: &str) {
+        let random = super::random();
+        batch.failures = batch.failures.saturating_add(1);
+        if batch.aside {
+            // It says nothing of the destination, unless that asks to be left alone.
+            if after.is_some() {
+                self.gate.failed(now, after, random);
+            }
+            self.aside.gate().failed(now, after, random);
+            return self.halve(batch);
+        }
+        self.gate.failed(now, after, random);
+        if self.aside.is_for(&batch) && self.is_followed() {
+            let (items, failures) = (batch.measure().items, batch.failures);
+            self.status.warn(&format!("{items} items are set aside after {failures} failures: {cause}"));
+            self.status.failed(cause, self.gate.failures(), self.gate.closed_until());
+            return self.aside.push(batch);
+        }
+        self.come_back(batch, cause);
+    }
+
+    /// Whether anything waits behind what comes back.
+    fn is_followed(&self) -> bool {
+        let on_disk = self.log.as_ref().is_some_and(|log| log.waits().0.items > 0);
+        !self.returned.is_empty() || on_disk || self.queue.waits().1.is_some()
+    }
+
+    /// A batch that was refused alone: where others are taken, something in it is the reason, and half of it is well.
+    fn halve(&mut self, mut batch: Batch<S::Item>) {
+        if self.gate.failures() == 0
+            && batch.items.len() > 1
+            && let Some(items) = Arc::get_mut(&mut batch.items)
+        {
+            let mut first = std::mem::take(items);
+            let second = batch.split_off(&mut first);
+            self.aside.push(Batch { items: Arc::new(first), ..batch });
+            return self.aside.push(second);
+        }
+        self.aside.push(batch);
+    }
+
     fn come_back(&mut self, batch: Batch<S::Item>, cause: &str) {
         self.status.failed(cause, self.gate.failures(), self.gate.closed_until());
-        self.returned.push_front(batch);
+        self.return_first(batch);
+    }
+
+    /// Puts a batch before all that are to be sent again.
+    fn return_first(&mut self, batch: Batch<S::Item>) {
+        if batch.aside {
+            self.aside.push(batch);
+        } else {
+            self.returned.push_front(batch);
+        }
     }
 
     fn split(&mut self, mut batch: Batch<S::Item>, reason: &'static str, cause: &str) {
@@ -406,11 +528,11 @@ impl<S: Sink> Worker<S> {
             return self.lose(&batch, reason, cause);
         }
         // The task that sent it has ended, and with it the only other reference.
-        let Some(items) = Arc::get_mut(&mut batch.items) else { return self.returned.push_front(batch) };
+        let Some(items) = Arc::get_mut(&mut batch.items) else { return self.return_first(batch) };
         let mut first = std::mem::take(items);
         let second = batch.split_off(&mut first);
-        self.returned.push_front(second);
-        self.returned.push_front(Batch { items: Arc::new(first), ..batch });
+        self.return_first(second);
+        self.return_first(Batch { items: Arc::new(first), ..batch });
     }
 
     fn lose(&self, batch: &Batch<S::Item>, reason: &'static str, cause: &str) {

@@ -205,6 +205,7 @@ fn policy(asked: &Batch, in_flight: usize) -> Policy {
         in_flight,
         in_flight_behind: in_flight,
         backoff: BACKOFF,
+        keep: KEEP,
     }
 }
 
@@ -218,7 +219,7 @@ fn deliver<S: Sink>(
 ) -> Result<Delivery<S::Item>, SpoolError> {
     let policy = policy(asked, in_flight);
     let (url, ledger) = (destination.url.to_string(), around.books.open(name));
-    around.deliver(name, url, ledger, KEEP, policy, sink)
+    around.deliver(name, url, ledger, policy, sink)
 }
 
 fn proto_resource(resource: &Resource) -> Vec<u8> {

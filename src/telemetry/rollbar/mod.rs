@@ -46,10 +46,9 @@ const POLICY: Policy = Policy {
     in_flight_behind: 1,
     // On 2025-09-03 Rollbar answered half of all posts with 502, for eight hours and a half.
     backoff: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(300) },
+    // Who has not mended a failure by then has seen it again.
+    keep: Keep { max_age: Duration::from_secs(7 * 24 * 3600), through: false },
 };
-
-/// How long an undelivered item is worth sending: who has not mended a failure by then has seen it again.
-const KEEP: Keep = Keep { max_age: Duration::from_secs(7 * 24 * 3600), through: false };
 
 /// The name under which the delivery is shown.
 pub(super) const ROLLBAR: &str = "rollbar";
@@ -89,7 +88,7 @@ impl Rollbar {
         let desk = Desk::new(Arc::clone(&ledger));
         let destination = format!("Rollbar at {}", config.endpoint);
         let api = Api::new(http, token.clone(), desk.clone(), Arc::clone(&ledger));
-        let delivery = around.deliver(ROLLBAR, destination, Arc::clone(&ledger), KEEP, POLICY, api)?;
+        let delivery = around.deliver(ROLLBAR, destination, Arc::clone(&ledger), POLICY, api)?;
         let clerk = Clerk {
             constants: Constants {
                 service: service.to_owned(),

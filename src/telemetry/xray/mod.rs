@@ -22,7 +22,7 @@ use self::exporter::Daemon;
 use self::metadata::Known;
 use self::naming::Naming;
 use self::sampling::{Poller, Sampler};
-use super::delivery::{Backoff, Delivery, Limits, Measure, Policy, Status, Surroundings};
+use super::delivery::{Backoff, Delivery, Keep, Limits, Measure, Policy, Status, Surroundings};
 use super::observe::EnlistLayer;
 use crate::config;
 
@@ -32,6 +32,9 @@ const CAPACITY: Measure = Measure { weight: 16 << 20, items: u64::MAX };
 const BATCH: Limits = Limits { items: 32, weight: 1 << 20, linger: Duration::from_millis(5) };
 /// For looking up the daemon's name again.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
+
+/// Collectors of old refuse traces of more than 28 days.
+const KEEP: Keep = Keep { max_age: Duration::from_secs(28 * 24 * 3600), through: false };
 
 /// The name under which the delivery is shown.
 pub(super) const XRAY: &str = "xray";
@@ -65,8 +68,14 @@ impl Xray {
         };
         let poller = Poller::start(sampler.clone(), daemon.tcp, around.runtime, around.notice.clone());
         let status = Status::new(format!("the X-Ray daemon at {}", daemon.udp), around.notice.clone());
-        let policy =
-            Policy { batch: BATCH, capacity: CAPACITY, in_flight: 1, in_flight_behind: 1, backoff: BACKOFF };
+        let policy = Policy {
+            batch: BATCH,
+            capacity: CAPACITY,
+            in_flight: 1,
+            in_flight_behind: 1,
+            backoff: BACKOFF,
+            keep: KEEP,
+        };
         let sink = Daemon::new(daemon.udp, constants, known);
         let delivery = Delivery::start(sink, policy, status, around.books.open(XRAY), around.runtime);
         let naming = Arc::new(Naming::new(&config.name, config.pattern.clone()));

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use self::http::{Answer, Request};
+use crate::folder::Folder;
 use crate::variant::Backend;
 
 /// One server's sinks.
@@ -19,6 +20,8 @@ pub(crate) struct Sinks {
     rollbar: Sink,
     /// A file of rules by which X-Ray gets every request.
     pub(crate) keep_all_rules: PathBuf,
+    /// What the server could not deliver there, which goes with them.
+    pub(crate) spool: Folder,
 }
 
 /// A port, and how much has arrived there.
@@ -46,6 +49,7 @@ impl Sinks {
             cloudwatch: http::open(away, cloudwatch)?,
             rollbar: http::open(away, rollbar)?,
             keep_all_rules,
+            spool: Folder::new()?,
         })
     }
 

@@ -71,13 +71,6 @@ fn of(record: RequestRecord, form: &Form) -> Line {
     drawn(Item::Request(Arc::new(record)), form)
 }
 
-impl Line {
-    /// The text itself.
-    fn message(&self) -> String {
-        serde_json::from_str(&format!("\"{}\"", self.quoted)).unwrap()
-    }
-}
-
 fn drawn(item: Item, form: &Form) -> Line {
     draw(item, form).line().unwrap().clone()
 }

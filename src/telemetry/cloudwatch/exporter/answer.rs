@@ -10,6 +10,10 @@ use crate::telemetry::delivery::{SendError, Sent, excerpt};
 
 /// How often to look whether a person has mended what only a person can.
 const PROBE: Duration = Duration::from_secs(30);
+/// What a line is counted under that is refused by itself.
+pub(super) const INVALID: &str = "invalid";
+/// What a refusal names that is not about lines, by the API's model (2014-03-28).
+const PLACE: [&str; 2] = ["logGroupName", "logStreamName"];
 /// How much of an answer is shown, in characters.
 const EXCERPT: usize = 300;
 
@@ -41,6 +45,11 @@ impl Failure {
 /// A person must mend it.
 pub(super) fn hold(cause: &str) -> SendError {
     SendError::Hold { probe: PROBE, cause: cause.into() }
+}
+
+/// No line is taken, whatever is in it.
+pub(super) fn takes_nothing(said: &str) -> SendError {
+    hold(&format!("every line is refused; check CLOUDWATCH_LOG_GROUP and CLOUDWATCH_LOG_STREAM: {said}"))
 }
 
 /// Behind a proxy that answers for it, 200 alone means nothing.
@@ -130,8 +139,13 @@ fn refused(status: u16, code: &str, message: &str) -> Failure {
         "InvalidParameterException" if message.contains("KMS") => {
             hold(&format!("the log group's KMS key cannot be used: {said}")).into()
         }
+        "InvalidParameterException"
+            if PLACE.iter().any(|place| message.contains(place)) && !message.contains("logEvents") =>
+        {
+            takes_nothing(&said).into()
+        }
         "InvalidParameterException" | "SerializationException" => {
-            SendError::Split { reason: "invalid", cause: said.into() }.into()
+            SendError::Split { reason: INVALID, cause: said.into() }.into()
         }
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestExpired" => {
             hold(&format!("check AWS_SECRET_ACCESS_KEY, AWS_REGION and the clock: {said}")).into()

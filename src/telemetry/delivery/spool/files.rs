@@ -17,6 +17,13 @@ pub(super) struct Listed {
     pub(super) path: PathBuf,
 }
 
+impl Listed {
+    /// Whether it is the newest of its rank, which is the one that was being written.
+    pub(super) fn is_last(&self, all: &[Self]) -> bool {
+        !all.iter().any(|other| other.rank == self.rank && other.first > self.first)
+    }
+}
+
 const EXTENSION: &str = "segment";
 
 pub(super) fn path(folder: &Path, first: u64, rank: Rank) -> PathBuf {
@@ -26,12 +33,16 @@ pub(super) fn path(folder: &Path, first: u64, rank: Rank) -> PathBuf {
 /// Moves the segments of a folder whose process is gone to another one, where no name is taken twice.
 pub(super) fn move_all(from: &Path, to: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(to)?;
-    for Listed { first, rank, path: old } in files(from)? {
-        // What the dead process was writing is cut here, where it can still be told from what has lost its end.
-        Segment::open(&old, first).ok();
+    let all = files(from)?;
+    for file in &all {
+        let Listed { first, rank, path: ref old } = *file;
+        if file.is_last(&all) {
+            // What the dead process was writing is cut here, where it can still be told from what has lost its end.
+            Segment::trim(old, first).ok();
+        }
         let free = (first..).map(|first| path(to, first, rank)).find(|path| !path.exists());
         if let Some(new) = free.filter(|_| old.exists()) {
-            fs::rename(&old, new)?;
+            fs::rename(old, new)?;
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Items that are written together.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::entry::{Facts, HEADER, Header};
 use crate::telemetry::delivery::sink::Rank;
 
@@ -23,6 +25,8 @@ pub(super) struct Pending {
     facts: Facts,
     /// Whether it stays in memory as well, so that it is not to be read again by this process.
     pub(super) out: bool,
+    /// Whether its encoding panicked, so that nothing of it is in the lane.
+    pub(super) spoilt: bool,
 }
 
 impl Pending {
@@ -36,7 +40,7 @@ impl Pending {
 }
 
 impl Group {
-    /// Takes up an item, which `encode` writes.
+    /// Takes up an item, which `encode` writes. Where that panics, the item has a place among the fates and none on disk.
     pub(in super::super) fn add(
         &mut self,
         rank: Rank,
@@ -47,7 +51,10 @@ impl Group {
         let lane = &mut self.lanes[rank as usize];
         let at = lane.len();
         lane.extend_from_slice(&[0; HEADER]);
-        encode(lane);
+        let spoilt = catch_unwind(AssertUnwindSafe(|| encode(lane))).is_err();
+        if spoilt {
+            lane.truncate(at);
+        }
         let body = lane.get(at + HEADER..).unwrap_or_default();
         let facts = Facts {
             sequence: 0,
@@ -56,12 +63,13 @@ impl Group {
             length: u32::try_from(body.len()).unwrap_or(u32::MAX),
             check: crc32fast::hash(body),
         };
-        self.entries.push(Pending { rank, at, facts, out });
+        self.entries.push(Pending { rank, at, facts, out, spoilt });
     }
 
     /// Gives every item its place in the order.
     pub(super) fn number(&mut self, mut next: impl FnMut(Rank) -> u64) {
-        for Pending { rank, at, facts, .. } in &mut self.entries {
+        let whole = self.entries.iter_mut().filter(|entry| !entry.spoilt);
+        for Pending { rank, at, facts, .. } in whole {
             facts.sequence = next(*rank);
             if let Some(header) = self.lanes[*rank as usize].get_mut(*at..*at + HEADER) {
                 header.copy_from_slice(&Header::Item(*facts).to_bytes());

@@ -1,6 +1,8 @@
 //! One backend's part of the spool, with its books.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,8 +10,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::group::{Group, RANKS};
-use super::store::{CORRUPT, Fate, Place, Seen, Store};
+use super::store::{CORRUPT, Fate, Found, Place, Seen, Store};
 use super::{Spool, WhenFull};
+use crate::telemetry::delivery::PANICKED;
 use crate::telemetry::delivery::batch::Limits;
 use crate::telemetry::delivery::ledger::Ledger;
 use crate::telemetry::delivery::queue::Measure;
@@ -44,6 +47,7 @@ pub struct Log {
 /// What is shared by the worker, whoever writes through, and whoever needs room.
 pub(super) struct Own {
     state: Mutex<State>,
+    shown: Shown,
     keep: Keep,
     ledger: Arc<Ledger>,
     status: Status,
@@ -53,6 +57,49 @@ struct State {
     store: Store,
     /// Since when the oldest waits that is not in memory.
     since: Option<Instant>,
+}
+
+/// What was on disk after the last change, for who must not wait for a disk that stalls: the state is locked meanwhile.
+#[derive(Default)]
+struct Shown {
+    items: AtomicU64,
+    bytes: AtomicU64,
+    /// When the oldest was written; 0 where there is none.
+    oldest: AtomicU64,
+}
+
+impl Shown {
+    fn update(&self, store: &Store) {
+        self.items.store(store.left().items, Relaxed);
+        self.bytes.store(store.bytes(), Relaxed);
+        self.oldest.store(store.oldest().unwrap_or(0), Relaxed);
+    }
+}
+
+/// The state, locked for a change, after which it is shown.
+struct Changing<'a> {
+    state: MutexGuard<'a, State>,
+    shown: &'a Shown,
+}
+
+impl Deref for Changing<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Changing<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.shown.update(&self.state.store);
+    }
 }
 
 /// What a backend has on disk.
@@ -75,6 +122,8 @@ pub(in super::super) struct Read<T> {
     pub(in super::super) thing: T,
     pub(in super::super) measure: Measure,
     pub(in super::super) place: Place,
+    /// How long ago it was written.
+    pub(in super::super) age: Duration,
 }
 
 impl fmt::Debug for Log {
@@ -85,22 +134,26 @@ impl fmt::Debug for Log {
 
 impl Log {
     pub(super) fn new(spool: Spool, store: Store, keep: Keep, ledger: Arc<Ledger>, status: Status) -> Self {
-        let waits = store.unread().0.entries > 0;
-        let since = waits.then(|| Instant::now().checked_sub(LONG_AGO).unwrap_or_else(Instant::now));
-        let state = Mutex::new(State { store, since });
-        let own = Arc::new(Own { state, keep, ledger, status });
+        let state = Mutex::new(State { store, since: None });
+        let own = Arc::new(Own { state, shown: Shown::default(), keep, ledger, status });
         spool.register(&own);
-        Self { spool, own }
+        let log = Self { spool, own };
+        if log.writes_through() {
+            // Whoever pushes must not wait for it later.
+            drop(log.own.state());
+        }
+        log
     }
 
-    /// What is there.
+    /// What is there. Never waits for the disk.
     #[must_use]
     pub fn kept(&self) -> Kept {
-        let state = self.own.state();
-        let age = state.store.oldest().map(|written| age(written, now()));
+        let Shown { items, bytes, oldest } = &self.own.shown;
+        let oldest = Some(oldest.load(Relaxed)).filter(|written| *written > 0);
+        let age = oldest.map(|written| age(written, now()));
         Kept {
-            items: state.store.left().items,
-            bytes: state.store.bytes(),
+            items: items.load(Relaxed),
+            bytes: bytes.load(Relaxed),
             oldest_seconds: age.unwrap_or_default().as_secs(),
         }
     }
@@ -117,32 +170,37 @@ impl Log {
     }
 
     /// Writes what is queued; the oldest of it since `since`. What could not be written stays queued; what there is no
-    /// room for is lost, unless it is in memory as well.
+    /// room for, or its sink panics over, is lost, unless it is in memory as well.
     pub(in super::super) fn append(&self, group: Group, since: Instant) -> Vec<Fate> {
         let admitted = self.admit(&group);
         let entries: Vec<_> =
             group.entries.iter().map(|entry| (u64::from(entry.items()), entry.out)).collect();
-        let mut state = self.own.state();
+        let mut state = self.own.change();
         let (fates, failure) = state.store.append(group, admitted, now());
         if state.store.unread().0.entries > 0 {
             state.since = state.since.or(Some(since));
         }
         drop(state);
-        let (mut kept, mut refused, mut failed) = (0, 0, 0);
+        let (mut kept, mut refused, mut failed, mut spoilt) = (0, 0, 0, 0);
         for (fate, (items, out)) in fates.iter().zip(entries) {
             match fate {
                 Fate::Kept(_) => kept += items,
-                Fate::Refused if out => {}
+                Fate::Refused | Fate::Spoilt if out => {}
                 Fate::Refused => refused += items,
                 Fate::Failed => failed += items,
+                Fate::Spoilt => spoilt += items,
             }
         }
         self.own.ledger.enter(|tally| {
             tally.spool(kept);
             tally.drop_queued(FULL, refused);
+            tally.drop_queued(PANICKED, spoilt);
         });
         if refused > 0 {
             self.own.status.lost(refused, FULL, &self.spool.is_full());
+        }
+        if spoilt > 0 {
+            self.own.status.lost(spoilt, PANICKED, "the sink panicked over writing it for the disk");
         }
         match failure {
             Some(error) => {
@@ -192,9 +250,10 @@ impl Log {
         let now = now();
         loop {
             let mut things = Vec::with_capacity(SLICE);
-            let mut state = self.own.state();
+            let mut state = self.own.change();
             let taken = state.store.read(SLICE, |stored| {
-                if age(stored.written, now) > self.own.keep.max_age {
+                let age = age(stored.written, now);
+                if age > self.own.keep.max_age {
                     return Seen::Lost(EXPIRED);
                 }
                 let Some(thing) = decode(stored.body) else { return Seen::Lost(CORRUPT) };
@@ -205,7 +264,7 @@ impl Log {
                     return Seen::Left;
                 }
                 sum = with;
-                things.push((thing, own));
+                things.push((thing, own, age));
                 Seen::Taken
             });
             if state.store.unread().0.entries == 0 {
@@ -215,7 +274,12 @@ impl Log {
             lost.extend(taken.lost);
             unreadable |= taken.unreadable;
             let taken_things = things.into_iter().zip(taken.places);
-            read.extend(taken_things.map(|((thing, measure), place)| Read { thing, measure, place }));
+            read.extend(taken_things.map(|((thing, measure, age), place)| Read {
+                thing,
+                measure,
+                place,
+                age,
+            }));
             if taken.ended {
                 break;
             }
@@ -228,13 +292,41 @@ impl Log {
 
     /// Items that were in memory as well have been delivered or lost.
     pub(in super::super) fn settle(&self, places: &[Place]) {
-        self.own.state().store.settle(places);
+        self.own.change().store.settle(places);
     }
 }
 
 impl Own {
+    /// The state. Who is first goes through what a former process left: the worker, so that no start waits for that.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = state.store.go_through() {
+            self.adopt(found);
+            let waits = state.store.unread().0.entries > 0;
+            state.since = waits.then(|| Instant::now().checked_sub(LONG_AGO).unwrap_or_else(Instant::now));
+            self.shown.update(&state.store);
+        }
+        state
+    }
+
+    /// Takes over what a former process left.
+    fn adopt(&self, found: Found) {
+        let Self { ledger, status, .. } = self;
+        ledger.enter(|tally| {
+            tally.adopt(found.items);
+            tally.refuse(CORRUPT, found.spoilt);
+        });
+        status.adopted(found.items);
+        if found.spoilt > 0 {
+            status.lost(found.spoilt, CORRUPT, "places in a file of the spool cannot be read");
+        }
+        for strange in found.strange {
+            status.warn(&format!("a file of the spool is left alone: {strange}"));
+        }
+    }
+
+    fn change(&self) -> Changing<'_> {
+        Changing { state: self.state(), shown: &self.shown }
     }
 
     /// What would be thrown away first, and when it was written.
@@ -244,7 +336,7 @@ impl Own {
 
     /// Throws it away.
     pub(super) fn evict(&self, victim: (Rank, u64), why: &str) {
-        let mut state = self.state();
+        let mut state = self.change();
         let lost = state.store.evict(victim);
         if state.store.unread().0.entries == 0 {
             state.since = None;

@@ -31,6 +31,7 @@ mod entry;
 mod files;
 mod group;
 mod log;
+mod salvage;
 mod segment;
 mod slot;
 mod store;
@@ -44,9 +45,9 @@ pub(super) use self::group::Group;
 use self::log::Own;
 pub use self::log::{Keep, Kept, Log};
 use self::slot::Slot;
+use self::store::Store;
 #[cfg(test)]
 pub(super) use self::store::tests::Folder;
-use self::store::{CORRUPT, Store};
 pub(super) use self::store::{Fate, Place};
 use super::ledger::Ledger;
 use super::sink::Rank;
@@ -102,7 +103,8 @@ impl Spool {
         Ok(Self(Arc::new(shared)))
     }
 
-    /// The part of `backend`, with what a former process left of it; the books and the state are the delivery's.
+    /// The part of `backend`, with what a former process left of it, which the worker goes through; the books and the
+    /// state are the delivery's.
     ///
     /// # Errors
     /// Its folder cannot be made or read.
@@ -115,19 +117,8 @@ impl Spool {
     ) -> Result<Log, SpoolError> {
         let folder = self.folder().join(backend);
         let size = (self.0.budget.most() / SEGMENTS).clamp(*SEGMENT.start(), *SEGMENT.end());
-        let opened = Store::open(folder.clone(), size, self.0.budget.clone());
-        let (store, found) = opened.map_err(|cause| SpoolError { path: folder, cause })?;
-        ledger.enter(|tally| {
-            tally.adopt(found.items);
-            tally.refuse(CORRUPT, found.spoilt);
-        });
-        status.adopted(found.items);
-        if found.spoilt > 0 {
-            status.lost(found.spoilt, CORRUPT, "a file of the spool cannot be read to its end");
-        }
-        for strange in found.strange {
-            status.warn(&format!("a file of the spool is left alone: {strange}"));
-        }
+        let listed = Store::list(folder.clone(), size, self.0.budget.clone());
+        let store = listed.map_err(|cause| SpoolError { path: folder, cause })?;
         Ok(Log::new(self.clone(), store, keep, ledger, status))
     }
 

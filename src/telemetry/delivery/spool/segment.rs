@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::entry::{Facts, HEADER, Header, MAGIC};
+use super::salvage::{self, Salvaged};
 
 /// How much is read at once, in bytes.
 const CHUNK: usize = 64 * 1024;
@@ -86,6 +87,8 @@ pub(super) struct Opened {
     /// The highest sequence in it.
     pub(super) last: u64,
     pub(super) end: End,
+    /// How many items it had where it was spoilt, as far as can be told. It is without those places now.
+    pub(super) spoilt: u64,
 }
 
 /// How a file ends.
@@ -98,7 +101,7 @@ pub(super) enum End {
         /// How many it was, at least.
         items: u64,
     },
-    /// With something else.
+    /// With something else, behind which there may be more.
     Spoilt,
 }
 
@@ -148,7 +151,7 @@ impl Segment {
         if size < segment.length {
             // It had only just been created.
             fs::remove_file(path)?;
-            return Ok(Some(Opened { segment: None, last: first, end: End::Whole }));
+            return Ok(Some(Opened { segment: None, last: first, end: End::Whole, spoilt: 0 }));
         }
         let mut magic = MAGIC;
         segment.file()?.read_exact_at(&mut magic, 0)?;
@@ -156,6 +159,11 @@ impl Segment {
             return Ok(None);
         }
         let Scanned { items, last, end } = segment.scan(size, first)?;
+        if end == End::Spoilt {
+            let spoilt = mend(path)?;
+            let opened = Self::open(path, first)?;
+            return Ok(opened.map(|opened| Opened { spoilt, ..opened }));
+        }
         if segment.length < size {
             // What is written later must not come behind what cannot be read.
             let whole = segment.length;
@@ -170,9 +178,24 @@ impl Segment {
         segment.close();
         if segment.left.entries == 0 {
             segment.remove()?;
-            return Ok(Some(Opened { segment: None, last, end }));
+            return Ok(Some(Opened { segment: None, last, end, spoilt: 0 }));
         }
-        Ok(Some(Opened { segment: Some(segment), last, end }))
+        Ok(Some(Opened { segment: Some(segment), last, end, spoilt: 0 }))
+    }
+
+    /// Cuts what a process that is gone was writing, which can be told only as long as nobody else writes.
+    pub(super) fn trim(path: &Path, first: u64) -> io::Result<()> {
+        let file = append_to(path)?;
+        let size = file.metadata()?.len();
+        let mut segment = Self::new(path.to_owned(), Some(file), first);
+        if size < segment.length {
+            return Ok(());
+        }
+        if let End::Torn { .. } = segment.scan(size, first)?.end {
+            let whole = segment.length;
+            segment.file()?.set_len(whole)?;
+        }
+        Ok(())
     }
 
     /// Reads through all headers.
@@ -273,7 +296,7 @@ impl Segment {
         while self.unread.entries > 0 {
             let Cursor { offset, number, .. } = self.next;
             match self.header(offset, self.length)? {
-                None => return Err(io::Error::other("a header has changed")),
+                None => return Err(io::ErrorKind::InvalidData.into()),
                 Some(Header::Item(facts)) if !self.is_skipped(number) => {
                     return Ok(Some(Waiting { number, facts, offset }));
                 }
@@ -375,6 +398,17 @@ impl Segment {
 
 fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).read(true).open(path)
+}
+
+/// Writes a file anew without what is spoilt in it; how many items that was. Where there is no room for that, it stays
+/// as it is, for the next start.
+fn mend(path: &Path) -> io::Result<u64> {
+    let Salvaged { bytes, lost } = salvage::salvage(&fs::read(path)?);
+    let mended = path.with_extension("mended");
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true).mode(0o600).open(&mended)?.write_all(&bytes)?;
+    fs::rename(&mended, path)?;
+    Ok(lost)
 }
 
 /// Takes numbers into a list of ranges, which stays short where they come in order.

@@ -164,6 +164,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_dead_have_spoilt_is_counted_by_who_takes_it_over() {
+        let directory = Folder::new();
+        let [first, second] = [(); 2].map(|()| Slot::take(&directory.0).unwrap());
+        write(&second, 2, 7);
+        write(&second, 3, 8);
+        for entry in fs::read_dir(second.folder.join("backend")).unwrap() {
+            let path = entry.unwrap().path();
+            let mut bytes = fs::read(&path).unwrap();
+            if bytes.ends_with(&[2]) {
+                bytes[12] ^= 1;
+                fs::write(path, bytes).unwrap();
+            }
+        }
+        drop((first, second));
+        let slot = Slot::take(&directory.0).unwrap();
+        let (_, found) = Store::open(slot.folder.join("backend"), 1000, Budget::new(u64::MAX)).unwrap();
+        assert_eq!((found.items, found.spoilt), (1, 1));
+    }
+
+    #[test]
     fn a_folder_of_ours_that_others_may_read_is_closed_to_them_and_used() {
         let directory = Folder::new();
         let open = directory.0.join("instance-0");

@@ -11,7 +11,7 @@ use super::*;
 use crate::telemetry::delivery::{Keep, Ledger, Rank, Spool, UNDELIVERED};
 
 const MS: Duration = Duration::from_millis(1);
-const KEEP: Keep = Keep { max_age: Duration::from_secs(3600), through: false };
+const KEEP: Keep = Keep { max_age: Duration::from_secs(24 * 3600), through: false };
 
 fn policy() -> Policy {
     Policy {
@@ -20,10 +20,14 @@ fn policy() -> Policy {
         in_flight: 1,
         in_flight_behind: 1,
         backoff: Backoff { base: 200 * MS, cap: Duration::from_secs(30) },
+        keep: KEEP,
     }
 }
 
 type Answer = Result<Sent, SendError>;
+
+/// What the sink panics over when it is to be written.
+const UNWRITABLE: u32 = 77_777;
 
 /// A sink that shows each batch to the test, which then answers it.
 struct Scripted(mpsc::UnboundedSender<Asked>);
@@ -50,7 +54,10 @@ impl Sink for Scripted {
     }
 
     fn encode(&self, item: &u32, into: &mut Vec<u8>) {
-        into.extend_from_slice(&item.to_le_bytes());
+        let bytes = item.to_le_bytes();
+        into.extend_from_slice(&bytes[..2]);
+        assert_ne!(*item, UNWRITABLE, "in the middle of it");
+        into.extend_from_slice(&bytes[2..]);
     }
 
     fn decode(&self, bytes: &[u8]) -> Option<u32> {
@@ -154,7 +161,7 @@ fn the_next_action_follows_from_the_situation() {
         (Some(now), idle, Permit::Go, 1, Action::GiveUp),
         (Some(now), idle, Permit::Go, 0, Action::Finish),
     ] {
-        let situation = Situation { now, deadline, ready, permit, in_flight, spool_at: None };
+        let situation = Situation { now, deadline, ready, permit, aside: None, in_flight, spool_at: None };
         assert_eq!(next_action(situation), expected, "{situation:?}");
     }
 }
@@ -176,7 +183,8 @@ fn what_is_only_in_memory_is_written_in_time_but_sent_rather_than_written() {
         (Some(at(100)), ship, Permit::Busy, 1, now, Action::Spool),
         (Some(now), ship, Permit::Busy, 1, now, Action::GiveUp),
     ] {
-        let situation = Situation { now, deadline, ready, permit, in_flight, spool_at: Some(spool_at) };
+        let situation =
+            Situation { now, deadline, ready, permit, aside: None, in_flight, spool_at: Some(spool_at) };
         assert_eq!(next_action(situation), expected, "{situation:?}");
     }
 }
@@ -207,6 +215,107 @@ async fn a_failed_batch_comes_back_first_after_a_delay() {
     let notices = bench.notices.lock().unwrap().clone();
     assert_eq!(notices.len(), 2, "said once, and once that it is over: {notices:?}");
     assert_eq!(bench.shut_down(Duration::from_secs(1)).await.0.delivered, 8);
+}
+
+#[test]
+fn what_is_set_aside_is_tried_by_itself_and_waited_for() {
+    let now = Instant::now();
+    let at = |ms: u64| now + Duration::from_millis(ms);
+    let (idle, ship) = (Next::Idle, Next::Ship);
+    for (deadline, ready, permit, aside, in_flight, expected) in [
+        (None, ship, Permit::Busy, Permit::Go, 1, Action::SendAside),
+        (None, ship, Permit::Go, Permit::At(at(50)), 0, Action::Send),
+        (None, idle, Permit::Go, Permit::At(at(50)), 0, Action::Wait(Some(at(50)))),
+        (None, idle, Permit::Go, Permit::Busy, 1, Action::Wait(None)),
+        (Some(at(100)), idle, Permit::Go, Permit::At(at(50)), 0, Action::Wait(Some(at(50)))),
+        (Some(at(100)), idle, Permit::Go, Permit::At(at(150)), 0, Action::GiveUp),
+        (Some(now), idle, Permit::Go, Permit::Go, 0, Action::GiveUp),
+    ] {
+        let aside = Some(aside);
+        let situation = Situation { now, deadline, ready, permit, aside, in_flight, spool_at: None };
+        assert_eq!(next_action(situation), expected, "{situation:?}");
+    }
+}
+
+impl Bench {
+    /// Answers, and refuses whatever has `bad` in it, until that is all that is undelivered; what was taken.
+    async fn refuse(&mut self, bad: u32, taken: usize) -> Vec<u32> {
+        let mut items = Vec::new();
+        while items.len() < taken {
+            assert!(self.start.elapsed() < KEEP.max_age, "{items:?}");
+            let (batch, _, answer) = self.asked().await;
+            let is_bad = batch.contains(&bad);
+            answer.send(if is_bad { retry(None) } else { Ok(Sent::default()) }).unwrap();
+            if !is_bad {
+                items.extend(batch);
+            }
+        }
+        items
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_always_refused_is_set_aside_and_halved_until_it_expires() {
+    let mut bench = Bench::start(policy());
+    bench.push(1..=12);
+    let mut taken = bench.refuse(3, 11).await;
+    assert_eq!(taken[..4], [5, 6, 7, 8], "what waited behind it has its turn");
+    assert!(bench.start.elapsed() < Duration::from_secs(60), "{:?}", bench.start.elapsed());
+    taken.sort_unstable();
+    assert_eq!(taken, [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    // Alone, it keeps nobody waiting, and is tried now and then.
+    let mut tries = 0;
+    while bench.start.elapsed() < KEEP.max_age - Duration::from_secs(3600) {
+        let (items, ..) = bench.answer(retry(None)).await;
+        assert_eq!(items, [3]);
+        tries += 1;
+    }
+    assert!((1000..6000).contains(&tries), "{tries}");
+    bench.push(20..=23);
+    let begun = Instant::now();
+    assert_eq!(bench.refuse(3, 4).await, [20, 21, 22, 23]);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    while bench.queue.ledger().tally().lost() == 0 {
+        tokio::select! {
+            Some(asked) = bench.asked.recv() => asked.answer.send(retry(None)).unwrap(),
+            () = sleep(Duration::from_secs(60)) => {}
+        }
+    }
+    let late = bench.start.elapsed() - KEEP.max_age;
+    assert!(late < Duration::from_secs(180), "{late:?}");
+    let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
+    assert_eq!((tally.delivered, tally.dropped["expired"]), (15, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_an_outage_refused_is_delivered_when_it_is_over() {
+    let mut bench = Bench::start(policy());
+    bench.push(1..=40);
+    // Long enough that several are set aside.
+    while bench.start.elapsed() < Duration::from_secs(1800) {
+        bench.answer(retry(None)).await;
+    }
+    let mut taken = Vec::new();
+    while taken.len() < 40 {
+        taken.extend(bench.answer(Ok(Sent::default())).await.0);
+    }
+    taken.sort_unstable();
+    assert_eq!(taken, (1..=40).collect::<Vec<_>>());
+    assert_eq!(bench.shut_down(Duration::from_secs(1)).await.0.delivered, 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_not_sent_from_memory_either() {
+    let mut bench = Bench::start(policy());
+    bench.push(1..=4);
+    let hold = Err(SendError::Hold { probe: KEEP.max_age, cause: "401".into() });
+    bench.answer(hold).await;
+    sleep(MS).await;
+    bench.push([5]);
+    let (items, at) = bench.answer(Ok(Sent::default())).await;
+    assert_eq!((items, at), (vec![5], KEEP.max_age));
+    let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
+    assert_eq!((tally.delivered, tally.dropped["expired"]), (1, 4));
 }
 
 #[tokio::test(start_paused = true)]

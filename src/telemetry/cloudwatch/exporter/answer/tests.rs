@@ -23,6 +23,8 @@ fn every_refusal_has_its_consequence() {
         (429, "", "", "retry"),
         (400, "InvalidParameterException", "Log events in a single request must be in order.", "split"),
         (400, "InvalidParameterException", "The specified KMS key is disabled", "hold"),
+        (400, "InvalidParameterException", "1 validation error: Value 'a:b' at 'logStreamName'", "hold"),
+        (400, "InvalidParameterException", "Value '' at 'logEvents.1.member.message', logGroupName", "split"),
         (400, "SerializationException", "", "split"),
         (413, "", "", "split"),
         (400, "AccessDeniedException", "User is not authorized", "hold"),

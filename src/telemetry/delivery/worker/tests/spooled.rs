@@ -80,7 +80,7 @@ async fn an_outage_longer_than_memory_is_large_loses_nothing_and_keeps_the_order
         sleep(200 * MS).await;
         while let Ok(asked) = bench.asked.try_recv() {
             refused = Some(asked.items);
-            asked.answer.send(retry(None)).unwrap();
+            asked.answer.send(retry(Some(Duration::from_secs(1)))).unwrap();
         }
         assert_eq!(bench.tally().lost(), 0, "{:?}", bench.tally());
     }
@@ -123,6 +123,8 @@ async fn a_killed_process_leaves_what_was_old_enough_and_the_next_delivers_it() 
     bench.kill().await;
 
     let mut bench = Bench::start_spooled(policy(), Some(&spool(&folder)));
+    assert_eq!(bench.tally().created, 0, "the worker goes through it, and nobody waits for that");
+    tokio::task::yield_now().await;
     assert_eq!((bench.tally().created, bench.tally().spooled), (8, 8));
     let adopted = "there: 8 items of an earlier run are in the spool";
     assert_eq!(bench.notices.lock().unwrap().as_slice(), [adopted]);
@@ -156,6 +158,44 @@ async fn what_hangs_at_the_end_is_spooled_too() {
     let (_, _, _never) = bench.asked().await;
     let (tally, took) = bench.shut_down(100 * MS).await;
     assert_eq!((tally.spooled, tally.lost(), took), (6, 0, 100 * MS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_set_aside_is_spooled_as_well() {
+    let folder = Folder::new();
+    let mut bench = Bench::start_spooled(policy(), Some(&spool(&folder)));
+    bench.push(1..=8);
+    bench.refuse(3, 7).await;
+    bench.answer(retry(Some(Duration::from_secs(60)))).await;
+    sleep(200 * MS).await;
+    assert_eq!((bench.tally().delivered, bench.tally().spooled), (7, 1));
+    let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
+    assert_eq!((tally.delivered, tally.spooled, tally.lost()), (7, 1, 0));
+    let mut bench = Bench::start_spooled(policy(), Some(&spool(&folder)));
+    assert_eq!(bench.deliver(1).await, [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_written_is_lost_alone() {
+    let folder = Folder::new();
+    let mut bench = Bench::start_spooled(policy(), Some(&spool(&folder)));
+    bench.push([1, UNWRITABLE, 2, 3]);
+    let (on_its_way, _, answer) = bench.asked().await;
+    bench.push([4, UNWRITABLE, 5]);
+    sleep(200 * MS).await;
+    let tally = bench.tally();
+    // The one that is on its way may still arrive.
+    assert_eq!((tally.spooled, tally.queued, tally.dropped["sink_panicked"]), (5, 1, 1));
+    assert!(bench.status.sentence().contains("(sink_panicked)"), "{}", bench.status.sentence());
+    assert_eq!(on_its_way, [1, UNWRITABLE, 2, 3]);
+    answer.send(Ok(Sent::default())).unwrap();
+    assert_eq!(bench.deliver(2).await, [4, 5]);
+    bench.push([UNWRITABLE]);
+    bench.answer(retry(Some(Duration::from_secs(60)))).await;
+    sleep(200 * MS).await;
+    let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
+    assert_eq!((tally.delivered, tally.dropped["sink_panicked"], tally.dropped[UNDELIVERED]), (6, 1, 1));
+    assert_eq!(files(&folder), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,6 +337,37 @@ async fn a_destination_that_hangs_does_not_fill_the_queue() {
     }
     assert_eq!(hanging.len(), 20);
     assert_eq!((bench.tally().spooled, bench.tally().lost()), (3000, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_told_while_the_disk_stalls() {
+    use std::sync::mpsc;
+    let folder = Folder::new();
+    let mut bench = Bench::start_spooled(policy(), Some(&spool(&folder)));
+    bench.push(1..=3);
+    bench.answer(retry(None)).await;
+    sleep(200 * MS).await;
+    let before = bench.log.as_ref().unwrap().kept();
+    assert_eq!(before.items, 3);
+    bench.kill().await;
+    let bench = Bench::start_spooled(policy(), Some(&spool(&folder)));
+    let log = bench.log.unwrap();
+    let ((reads, reading), (goes_on, go_on)) = (mpsc::channel(), mpsc::channel::<()>());
+    let reader = {
+        let log = log.clone();
+        let stall = move |_: &[u8]| {
+            reads.send(()).unwrap();
+            go_on.recv().ok().map(|()| 0_u32)
+        };
+        std::thread::spawn(move || log.take(&policy().batch, stall, Scripted::measure).0.len())
+    };
+    reading.recv().unwrap();
+    let (tells, told) = mpsc::channel();
+    std::thread::spawn(move || tells.send(log.kept()));
+    let kept = told.recv_timeout(Duration::from_secs(60)).expect("an answer");
+    assert_eq!((kept.items, kept.bytes), (before.items, before.bytes));
+    drop(goes_on);
+    assert_eq!(reader.join().unwrap(), 0);
 }
 
 #[test]
