@@ -313,12 +313,6 @@ impl<S: Sink> Worker<S> {
         self.put_on_its_way(batch);
     }
 
-    fn send_aside(&mut self) {
-        if let Some(batch) = self.aside.take() {
-            self.put_on_its_way(batch);
-        }
-    }
-
     fn put_on_its_way(&mut self, batch: Batch<S::Item>) {
         if batch.items.is_empty() {
             // All that was read back was of no use.
@@ -465,48 +459,6 @@ impl<S: Sink> Worker<S> {
             let places: Vec<_> = batch.places.iter().copied().flatten().collect();
             log.settle(&places);
         }
-    }
-
-    /// Time may mend it.
-    fn failed(&mut self, mut batch: Batch<S::Item>, now: Instant, after: Option<Duration>, cause: &str) {
-        let random = super::random();
-        batch.failures = batch.failures.saturating_add(1);
-        if batch.aside {
-            // It says nothing of the destination, unless that asks to be left alone.
-            if after.is_some() {
-                self.gate.failed(now, after, random);
-            }
-            self.aside.gate().failed(now, after, random);
-            return self.halve(batch);
-        }
-        self.gate.failed(now, after, random);
-        if self.aside.is_for(&batch) && self.is_followed() {
-            let (items, failures) = (batch.measure().items, batch.failures);
-            self.status.warn(&format!("{items} items are set aside after {failures} failures: {cause}"));
-            self.status.failed(cause, self.gate.failures(), self.gate.closed_until());
-            return self.aside.push(batch);
-        }
-        self.come_back(batch, cause);
-    }
-
-    /// Whether anything waits behind what comes back.
-    fn is_followed(&self) -> bool {
-        let on_disk = self.log.as_ref().is_some_and(|log| log.waits().0.items > 0);
-        !self.returned.is_empty() || on_disk || self.queue.waits().1.is_some()
-    }
-
-    /// A batch that was refused alone: where others are taken, something in it is the reason, and half of it is well.
-    fn halve(&mut self, mut batch: Batch<S::Item>) {
-        if self.gate.failures() == 0
-            && batch.items.len() > 1
-            && let Some(items) = Arc::get_mut(&mut batch.items)
-        {
-            let mut first = std::mem::take(items);
-            let second = batch.split_off(&mut first);
-            self.aside.push(Batch { items: Arc::new(first), ..batch });
-            return self.aside.push(second);
-        }
-        self.aside.push(batch);
     }
 
     fn come_back(&mut self, batch: Batch<S::Item>, cause: &str) {

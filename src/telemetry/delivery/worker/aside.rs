@@ -5,13 +5,16 @@
 //! halved, until what is refused is alone.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Batch;
+use super::{Batch, Worker};
 use crate::telemetry::delivery::gate::{Backoff, Gate, Permit};
 use crate::telemetry::delivery::queue::Measure;
+use crate::telemetry::delivery::random;
+use crate::telemetry::delivery::sink::Sink;
 
 /// How often in a row a batch fails before what waits behind it has its turn: with the backoffs there are, 10 s to 2
 /// minutes, so that what only an outage refuses keeps its place in the order of a short one.
@@ -78,5 +81,61 @@ impl<T> Aside<T> {
 
     pub(super) fn gate(&mut self) -> &mut Gate {
         &mut self.gate
+    }
+}
+
+impl<S: Sink> Worker<S> {
+    pub(super) fn send_aside(&mut self) {
+        if let Some(batch) = self.aside.take() {
+            self.put_on_its_way(batch);
+        }
+    }
+
+    /// A batch was not taken, which time may mend.
+    pub(super) fn failed(
+        &mut self,
+        mut batch: Batch<S::Item>,
+        now: Instant,
+        after: Option<Duration>,
+        cause: &str,
+    ) {
+        let random = random();
+        batch.failures = batch.failures.saturating_add(1);
+        if batch.aside {
+            // It says nothing of the destination, unless that asks to be left alone.
+            if after.is_some() {
+                self.gate.failed(now, after, random);
+            }
+            self.aside.gate().failed(now, after, random);
+            return self.halve(batch);
+        }
+        self.gate.failed(now, after, random);
+        if self.aside.is_for(&batch) && self.is_followed() {
+            let (items, failures) = (batch.measure().items, batch.failures);
+            self.status.warn(&format!("{items} items are set aside after {failures} failures: {cause}"));
+            self.status.failed(cause, self.gate.failures(), self.gate.closed_until());
+            return self.aside.push(batch);
+        }
+        self.come_back(batch, cause);
+    }
+
+    /// Whether anything waits behind what comes back.
+    fn is_followed(&self) -> bool {
+        let on_disk = self.log.as_ref().is_some_and(|log| log.waits().0.items > 0);
+        !self.returned.is_empty() || on_disk || self.queue.waits().1.is_some()
+    }
+
+    /// A batch that was refused alone: where others are taken, something in it is the reason, and half of it is well.
+    fn halve(&mut self, mut batch: Batch<S::Item>) {
+        if self.gate.failures() == 0
+            && batch.items.len() > 1
+            && let Some(items) = Arc::get_mut(&mut batch.items)
+        {
+            let mut first = std::mem::take(items);
+            let second = batch.split_off(&mut first);
+            self.aside.push(Batch { items: Arc::new(first), ..batch });
+            return self.aside.push(second);
+        }
+        self.aside.push(batch);
     }
 }
