@@ -23,6 +23,7 @@ mod status;
 mod surroundings;
 mod worker;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
@@ -76,9 +77,12 @@ impl<T: Send + Sync + 'static> Delivery<T> {
     ) -> Self {
         let sink = Arc::new(sink);
         let through = log.clone().filter(Log::writes_through).map(|log| {
-            let sink = Arc::clone(&sink);
+            let (sink, ledger) = (Arc::clone(&sink), Arc::clone(&ledger));
             let through: Through<T> = Box::new(move |item, items| {
-                let item = sink.draw(item);
+                let Ok(item) = catch_unwind(AssertUnwindSafe(|| sink.draw(item))) else {
+                    ledger.enter(|tally| tally.drop_queued(PANICKED, items));
+                    return Ok(log.waits().0);
+                };
                 let written = log.write_through(S::rank(&item), items, |into| sink.encode(&item, into));
                 written.ok_or(item)
             });

@@ -28,6 +28,8 @@ type Answer = Result<Sent, SendError>;
 
 /// What the sink panics over when it is to be written.
 const UNWRITABLE: u32 = 77_777;
+/// What it panics over when it is to be drawn.
+const UNDRAWABLE: u32 = 66_666;
 
 /// A sink that shows each batch to the test, which then answers it.
 struct Scripted(mpsc::UnboundedSender<Asked>);
@@ -51,6 +53,11 @@ impl Sink for Scripted {
             8000.. => Rank::Routine,
             _ => Rank::Notable,
         }
+    }
+
+    fn draw(&self, item: u32) -> u32 {
+        assert_ne!(item, UNDRAWABLE);
+        item
     }
 
     fn encode(&self, item: &u32, into: &mut Vec<u8>) {
@@ -189,6 +196,15 @@ fn what_is_only_in_memory_is_written_in_time_but_sent_rather_than_written() {
             Situation { now, deadline, ready, permit, aside: None, in_flight, spool_at: Some(spool_at) };
         assert_eq!(next_action(situation), expected, "{situation:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_sink_panics_over_is_lost_alone() {
+    let mut bench = Bench::start(policy());
+    bench.push([1, UNDRAWABLE, 2]);
+    assert_eq!(bench.answer(Ok(Sent::default())).await.0, [1, 2]);
+    let (tally, _) = bench.shut_down(Duration::from_secs(1)).await;
+    assert_eq!((tally.delivered, tally.dropped["sink_panicked"]), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]
