@@ -1,7 +1,9 @@
 //! Stacks, made readable: symbols are looked up where nobody waits for them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use backtrace::{Backtrace, BacktraceFrame};
 
@@ -52,10 +54,50 @@ pub fn resolve(captured: &Backtrace) -> Arc<[Frame]> {
     frames
 }
 
+/// How long symbol tables are kept after the last lookup. They take a quarter of a gigabyte.
+const KEPT: Duration = Duration::from_secs(60);
+
 fn look_up(captured: &Backtrace) -> Vec<Frame> {
+    static TABLES: Idle = Idle(Mutex::new(None));
     let mut resolved = captured.clone();
     resolved.resolve();
+    TABLES.release_after(KEPT, backtrace::clear_symbol_cache);
     resolved.frames().iter().flat_map(of_frame).skip_while(is_noticing).take(MOST).collect()
+}
+
+/// Something that is given back when it has not been used for a while: when it was used last, while somebody watches.
+struct Idle(Mutex<Option<Instant>>);
+
+impl Idle {
+    /// It has just been used. Where no thread can be started, it is kept.
+    fn release_after(&'static self, idle: Duration, release: impl FnOnce() + Send + 'static) {
+        if self.last().replace(Instant::now()).is_some() {
+            return;
+        }
+        let watch = move || {
+            while let Some(left) = self.left(idle) {
+                thread::park_timeout(left);
+            }
+            release();
+        };
+        if thread::Builder::new().name("symbols".to_owned()).spawn(watch).is_err() {
+            *self.last() = None;
+        }
+    }
+
+    /// How long it is to be kept; `None` once, when that is over.
+    fn left(&self, idle: Duration) -> Option<Duration> {
+        let mut last = self.last();
+        let left = last.and_then(|last| idle.checked_sub(last.elapsed())).filter(|left| !left.is_zero());
+        if left.is_none() {
+            *last = None;
+        }
+        left
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn of_frame(frame: &BacktraceFrame) -> Vec<Frame> {
@@ -114,7 +156,28 @@ fn relative(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+
+    #[test]
+    fn what_is_idle_is_released_and_what_is_used_again_is_kept_by_who_watches() {
+        static KEPT: Idle = Idle(Mutex::new(None));
+        let releasing = |idle: &'static Idle, after| {
+            let (released, end) = mpsc::channel();
+            idle.release_after(after, move || released.send(()).unwrap());
+            end
+        };
+        let hour = Duration::from_secs(3600);
+        let first = releasing(&KEPT, hour);
+        let again = releasing(&KEPT, hour);
+        assert!(again.recv().is_err(), "somebody watches already");
+        assert_eq!(first.try_recv(), Err(mpsc::TryRecvError::Empty), "it is in use");
+        static RELEASED: Idle = Idle(Mutex::new(None));
+        for _ in 0..2 {
+            releasing(&RELEASED, Duration::ZERO).recv().unwrap();
+        }
+    }
     use crate::telemetry::observe::Fault;
 
     #[test]
