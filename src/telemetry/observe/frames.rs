@@ -54,7 +54,7 @@ pub fn resolve(captured: &Backtrace) -> Arc<[Frame]> {
     frames
 }
 
-/// How long symbol tables are kept after the last lookup. They take a quarter of a gigabyte.
+/// How long symbol tables are kept after the last lookup. They take a hundred megabytes.
 const KEPT: Duration = Duration::from_secs(60);
 
 fn look_up(captured: &Backtrace) -> Vec<Frame> {
