@@ -178,9 +178,8 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Has `draw` make of what is new what will be sent of it. What it makes nothing of is lost, and counted under
-    /// `reason`.
-    /// Says whether anything was new.
+    /// Has `draw` make of what is new what will be sent of it; says whether anything was new. What it makes nothing of is
+    /// lost, and counted under `reason`.
     pub(super) fn draw(&self, reason: &'static str, mut draw: impl FnMut(T) -> Option<T>) -> bool {
         let mut fresh = std::mem::take(&mut self.waiting().fresh);
         if fresh.is_empty() {
