@@ -9,6 +9,7 @@ use opentelemetry::{Array, KeyValue, Value};
 use tracing::Level;
 
 use super::conventions::{ERROR_ID, address};
+use super::identity::hex_pairs;
 use super::log::{EventId, LogEvent};
 use super::record::{RequestRecord, Verdict};
 
@@ -230,7 +231,7 @@ impl Line {
         event_id.write(&mut self.text);
         self.mark();
         let Some((trace_id, span_id)) = span else { return };
-        let (trace_id, span_id) = (hex(trace_id.to_bytes()), hex(span_id.to_bytes()));
+        let (trace_id, span_id) = (hex_pairs(trace_id.to_bytes()), hex_pairs(span_id.to_bytes()));
         let (trace_id, span_id) = (ascii(trace_id.as_flattened()), ascii(span_id.as_flattened()));
         let (epoch, rest) = trace_id.split_at_checked(8).unwrap_or_default();
         self.raw(",");
@@ -331,12 +332,6 @@ pub fn quote(text: &str, into: &mut String) {
 /// `\uXXXX`; all that is unruly is in the plane that this can say.
 fn push_escaped(text: &mut String, c: char) {
     text.push_str(&format!("\\u{:04x}", u32::from(c)));
-}
-
-/// Lower-case hexadecimal digits, two for each byte.
-fn hex<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
 }
 
 /// An attribute's value in JSON, in its own type.

@@ -51,7 +51,7 @@ pub use self::future::ObserveFuture;
 pub use self::heard::Heard;
 pub use self::identity::{
     AmznTraceHeader, AmznTraceId, BAGGAGE, EpochIds, Identity, NotAnId, Propagator, Sampled, TRACEPARENT,
-    TRACERESPONSE, TRACESTATE, X_AMZN_TRACE_ID, amzn_root, id_text, trace_parent,
+    TRACERESPONSE, TRACESTATE, X_AMZN_TRACE_ID, amzn_root, hex_pairs, id_text, trace_parent,
 };
 pub use self::layer::{Observe, ObserveLayer, Peer, Settings};
 pub use self::log::{EventId, LogEvent, LogView};

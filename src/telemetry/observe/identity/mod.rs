@@ -204,6 +204,12 @@ fn unhex(digits: &str) -> Result<u128, NotAnId> {
     u128::from_str_radix(digits, 16).map_err(|_| NotAnId)
 }
 
+/// Lowercase hexadecimal digits, two for each byte.
+#[must_use]
+pub fn hex_pairs<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
+    bytes.map(|byte| HEX[usize::from(byte)])
+}
+
 /// Writes `bytes` as lowercase hexadecimal into `out`, which is twice as long.
 fn hex(bytes: &[u8], out: &mut [u8]) {
     for (byte, pair) in bytes.iter().zip(out.chunks_exact_mut(2)) {

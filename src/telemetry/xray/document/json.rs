@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::telemetry::observe::hex_pairs;
+
 /// A key as it is written: with a comma in front, which becomes a brace where the object begins.
 macro_rules! key {
     ($name:literal) => {
@@ -119,17 +121,10 @@ impl<'a> Object<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hex<const BYTES: usize>(pub(super) [u8; BYTES]);
 
-impl<const BYTES: usize> Hex<BYTES> {
-    fn digits(self) -> [[u8; 2]; BYTES] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        self.0.map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
-    }
-}
-
 impl<const BYTES: usize> Json for Hex<BYTES> {
     fn write(self, out: &mut Vec<u8>) {
         out.push(b'"');
-        out.extend_from_slice(self.digits().as_flattened());
+        out.extend_from_slice(hex_pairs(self.0).as_flattened());
         out.push(b'"');
     }
 }
@@ -140,7 +135,7 @@ pub(super) struct TraceIdText(pub(super) opentelemetry::trace::TraceId);
 
 impl Json for TraceIdText {
     fn write(self, out: &mut Vec<u8>) {
-        let digits = Hex(self.0.to_bytes()).digits();
+        let digits = hex_pairs(self.0.to_bytes());
         let (epoch, rest) = digits.as_flattened().split_at(8);
         for piece in [b"\"1-", epoch, b"-", rest, b"\""] {
             out.extend_from_slice(piece);
