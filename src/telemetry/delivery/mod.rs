@@ -79,7 +79,7 @@ impl<T: Send + Sync + 'static> Delivery<T> {
         let through = log.clone().filter(Log::writes_through).map(|log| {
             let (sink, ledger) = (Arc::clone(&sink), Arc::clone(&ledger));
             let through: Through<T> = Box::new(move |item, items| {
-                let Ok(item) = catch_unwind(AssertUnwindSafe(|| sink.draw(item))) else {
+                let Some(item) = unless_panics(|| sink.draw(item)) else {
                     ledger.enter(|tally| tally.drop_queued(PANICKED, items));
                     return Ok(log.waits().0);
                 };
@@ -139,6 +139,11 @@ const UNDELIVERED: &str = "undelivered_at_shutdown";
 
 /// Why something may be lost over which its sink panics.
 const PANICKED: &str = "sink_panicked";
+
+/// What `f` returns, unless it panics. Whoever calls this drops what panicked, so that nothing broken is looked at again.
+fn unless_panics<T>(f: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(f)).ok()
+}
 
 /// A number in `0.0..1.0`.
 pub(super) fn random() -> f64 {

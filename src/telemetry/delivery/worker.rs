@@ -4,7 +4,6 @@ mod aside;
 mod spooling;
 
 use std::collections::{HashMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use super::queue::{Measure, Queue};
 use super::sink::{SendError, Sent, Sink};
 use super::spool::{Keep, Log, Place};
 use super::status::Status;
+use super::unless_panics;
 
 /// How a backend wants its items delivered.
 #[derive(Debug, Clone, Copy)]
@@ -159,6 +159,7 @@ const SPOOL_AFTER: Duration = Duration::from_millis(150);
 const EXPIRED: &str = "expired";
 /// How soon a disk that took nothing is asked again.
 const SPOOL_AGAIN: Duration = Duration::from_secs(1);
+
 /// A running delivery's insides.
 pub(super) struct Worker<S: Sink> {
     sink: Arc<S>,
@@ -265,7 +266,7 @@ impl<S: Sink> Worker<S> {
 
     /// Draws what is new; whether anything was.
     fn draw(&self) -> bool {
-        self.queue.draw(super::PANICKED, |item| catch_unwind(AssertUnwindSafe(|| self.sink.draw(item))).ok())
+        self.queue.draw(super::PANICKED, |item| unless_panics(|| self.sink.draw(item)))
     }
 
     fn situation(&self, deadline: Option<Instant>) -> Situation {
@@ -333,7 +334,7 @@ impl<S: Sink> Worker<S> {
     /// The oldest batch on disk. As long as there is one, what is in memory is newer.
     fn recall(&mut self) -> Option<Batch<S::Item>> {
         let log = self.log.as_ref().filter(|log| log.waits().0.items > 0)?;
-        let decode = |bytes: &[u8]| catch_unwind(AssertUnwindSafe(|| self.sink.decode(bytes))).ok().flatten();
+        let decode = |bytes: &[u8]| unless_panics(|| self.sink.decode(bytes)).flatten();
         let (read, unreadable) = log.take(&self.policy.batch, decode, S::measure);
         let newest = read.last().map_or(Duration::ZERO, |newest| newest.age);
         self.read_again = unreadable.then(|| Instant::now() + SPOOL_AGAIN);

@@ -1,9 +1,8 @@
 //! Items that are written together.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::entry::{Facts, HEADER, Header};
 use crate::telemetry::delivery::sink::Rank;
+use crate::telemetry::delivery::unless_panics;
 
 /// How many ranks there are.
 pub(super) const RANKS: usize = 3;
@@ -51,7 +50,7 @@ impl Group {
         let lane = &mut self.lanes[rank as usize];
         let at = lane.len();
         lane.extend_from_slice(&[0; HEADER]);
-        let spoilt = catch_unwind(AssertUnwindSafe(|| encode(lane))).is_err();
+        let spoilt = unless_panics(|| encode(lane)).is_none();
         if spoilt {
             lane.truncate(at);
         }
