@@ -9,10 +9,10 @@
 //!                         ┌────────────────────────────────┼─ ─ ─ ─ ─ ─ ─ ─ ─ ┐
 //!                     View::on_close                   View::on_close      one for each backend,
 //!                         │                                │                  called in the request's line:
-//!                       queue                            queue                it pushes, and never waits
-//!                         │                                │
+//!                       queue                            queue                it draws what is short, pushes,
+//!                         │                                │                  and never waits
 //!                       worker                           worker            off the request's path:
-//!                         │                                │                  document (pure), then the wire
+//!                         │                                │                  the rest of the drawing, then the wire
 //!                 OTLP, X-Ray, CloudWatch              terminal            and a ledger of what became of it
 //!                          ┆
 //!                        spool                                             on disk, where the wire fails

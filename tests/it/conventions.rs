@@ -9,7 +9,7 @@ use axum::routing::get as on_get;
 use cruddur::activities::MemoryStore;
 use cruddur::api::{self, Options};
 use cruddur::telemetry::observe::conventions::{
-    Described, error_type, exception, server_attributes, server_span_name, server_span_status,
+    Described, each_server_attribute, error_type, exception, server_span_name, server_span_status,
 };
 use cruddur::telemetry::observe::{Exchange, RequestRecord};
 use http_body_util::{BodyExt as _, Empty};
@@ -48,14 +48,14 @@ fn assert_row(fact: &str, record: &RequestRecord, key: &str, is: Is) {
 #[track_caller]
 fn attributes(record: &RequestRecord) -> BTreeMap<String, Value> {
     let mut attributes = BTreeMap::new();
-    for (key, value) in server_attributes(record) {
+    each_server_attribute(record, |key, value| {
         let value = match value {
-            Described::Text(text) => Value::from(text.into_owned()),
+            Described::Text(text) => Value::from(text.to_owned()),
             Described::Int(number) => Value::from(number),
             Described::Value(value) => value.clone(),
         };
         assert!(attributes.insert(key.to_owned(), value).is_none(), "{key} is there twice");
-    }
+    });
     attributes
 }
 
@@ -461,7 +461,7 @@ async fn no_secret_of_the_head_is_anywhere_in_the_record() {
         "GET /nowhere?api_key=hunter2 HTTP/1.1\nhost: localhost\nx-forwarded-host: ann:hunter2@localhost",
     ] {
         let record = seen(&[], request).await;
-        let noted = format!("{record:?} {:?}", server_attributes(&record));
+        let noted = format!("{record:?} {:?}", attributes(&record));
         assert!(!noted.contains("hunter2"), "{noted}");
         assert!(noted.contains("localhost"), "{noted}");
     }

@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tracing::Level;
 
 use crate::config::LineFormat;
-use crate::telemetry::delivery::Rank;
+use crate::telemetry::delivery::{Pad, Rank};
 use crate::telemetry::observe::line::{self, one_line};
 use crate::telemetry::observe::{LogEvent, RequestRecord, Verdict, attributes_weight};
 
@@ -66,20 +67,20 @@ pub(super) struct Line {
     /// Milliseconds since 1970.
     pub(super) timestamp: i64,
     /// 1 to [`LONGEST`] bytes on one line, as they are written in a string of JSON.
-    pub(super) quoted: String,
+    pub(super) quoted: Bytes,
 }
 
 impl Line {
     fn new(timestamp: i64, message: &str) -> Self {
-        let mut quoted = String::with_capacity(message.len() + message.len() / 4);
+        let mut quoted = Vec::with_capacity(message.len() + message.len() / 4);
         line::quote(message, &mut quoted);
-        Self { timestamp, quoted }
+        Self { timestamp, quoted: quoted.into() }
     }
 
     /// The text itself.
     fn message(&self) -> String {
         // What is quoted here is a string of JSON.
-        serde_json::from_str(&format!("\"{}\"", self.quoted)).unwrap_or_default()
+        serde_json::from_slice(&[b"\"", &self.quoted[..], b"\""].concat()).unwrap_or_default()
     }
 
     /// What it takes of a call's size at most, in bytes; without the quoting it is about a fifth less.
@@ -89,8 +90,8 @@ impl Line {
 }
 
 /// Draws what is not drawn yet.
-pub(super) fn draw(item: Item, form: &Form) -> Item {
-    let (rank, line) = (rank(&item), line(&item, form));
+pub(super) fn draw(item: Item, form: &Form, pad: &mut Pad) -> Item {
+    let (rank, line) = (rank(&item), line(&item, form, pad));
     line.map_or(item, |line| Item::Drawn(line, rank))
 }
 
@@ -114,21 +115,21 @@ pub(super) fn in_place_of(item: &Item, now: SystemTime) -> Line {
 pub(super) fn body(group: &str, stream: &str, lines: &[&Line]) -> Vec<u8> {
     let names = 2 * (group.len() + stream.len());
     let length: usize = lines.iter().map(|line| line.size() + EVENT_FRAME).sum();
-    let mut body = String::with_capacity(FRAME + names + length);
-    body.push_str("{\"logGroupName\":\"");
+    let mut body = Vec::with_capacity(FRAME + names + length);
+    body.extend_from_slice(b"{\"logGroupName\":\"");
     line::quote(group, &mut body);
-    body.push_str("\",\"logStreamName\":\"");
+    body.extend_from_slice(b"\",\"logStreamName\":\"");
     line::quote(stream, &mut body);
-    body.push_str("\",\"logEvents\":[");
+    body.extend_from_slice(b"\",\"logEvents\":[");
     for (at, Line { timestamp, quoted }) in lines.iter().enumerate() {
-        body.push_str(if at == 0 { "{\"timestamp\":" } else { ",{\"timestamp\":" });
-        body.push_str(itoa::Buffer::new().format(*timestamp));
-        body.push_str(",\"message\":\"");
-        body.push_str(quoted);
-        body.push_str("\"}");
+        body.extend_from_slice(if at == 0 { b"{\"timestamp\":" } else { b",{\"timestamp\":" });
+        body.extend_from_slice(itoa::Buffer::new().format(*timestamp).as_bytes());
+        body.extend_from_slice(b",\"message\":\"");
+        body.extend_from_slice(quoted);
+        body.extend_from_slice(b"\"}");
     }
-    body.push_str("]}");
-    body.into_bytes()
+    body.extend_from_slice(b"]}");
+    body
 }
 
 /// How much an item takes in memory, in bytes and by estimate. Its line is shorter by [`SHARE`], as a rule.
@@ -144,14 +145,14 @@ pub(super) fn weight(item: &Item) -> usize {
 pub(super) fn encode(item: &Item, into: &mut Vec<u8>) {
     let Item::Drawn(Line { timestamp, quoted }, _) = item else { return };
     into.extend_from_slice(&timestamp.to_le_bytes());
-    into.extend_from_slice(quoted.as_bytes());
+    into.extend_from_slice(quoted);
 }
 
 /// What [`encode`] has written.
 pub(super) fn decode(bytes: &[u8]) -> Option<Item> {
     let (timestamp, quoted) = bytes.split_first_chunk()?;
     let quoted = std::str::from_utf8(quoted).ok().filter(|quoted| !quoted.is_empty())?;
-    let line = Line { timestamp: i64::from_le_bytes(*timestamp), quoted: quoted.to_owned() };
+    let line = Line { timestamp: i64::from_le_bytes(*timestamp), quoted: quoted.to_owned().into() };
     Some(Item::Drawn(line, Rank::Notable))
 }
 
@@ -166,14 +167,14 @@ pub(super) fn rank(item: &Item) -> Rank {
 }
 
 /// The line of what is not drawn yet.
-fn line(item: &Item, form: &Form) -> Option<Line> {
+fn line(item: &Item, form: &Form, pad: &mut Pad) -> Option<Line> {
     let time = match item {
         Item::Drawn(..) => return None,
         Item::Request(record) => record.ended(),
         Item::Event(event) => event.time,
     };
     let timestamp = millis(time);
-    let quoted = quoted_json(item, form).filter(|quoted| quoted.len() <= LONGEST);
+    let quoted = quoted_json(item, form, pad).filter(|quoted| quoted.len() <= LONGEST);
     Some(match quoted {
         Some(quoted) => Line { timestamp, quoted },
         None => Line::new(timestamp, &message(item, form)),
@@ -181,12 +182,12 @@ fn line(item: &Item, form: &Form) -> Option<Line> {
 }
 
 /// A line of JSON as it will be in a string of JSON, which most are drawn as without a detour.
-fn quoted_json(item: &Item, form: &Form) -> Option<String> {
+fn quoted_json(item: &Item, form: &Form, pad: &mut Pad) -> Option<Bytes> {
     match (item, form.format) {
         (Item::Request(record), LineFormat::Json) if form.metrics.is_none() => {
-            Some(line::quoted_access_line(record))
+            Some(pad.draw(|out| line::quoted_access_line(record, out)))
         }
-        (Item::Event(event), LineFormat::Json) => Some(line::quoted_event_line(event)),
+        (Item::Event(event), LineFormat::Json) => Some(pad.draw(|out| line::quoted_event_line(event, out))),
         _ => None,
     }
 }
@@ -207,8 +208,10 @@ fn message(item: &Item, form: &Form) -> String {
     }
 }
 
+/// Since 1970; what is before is 1970, as all clocks have it that show no time.
 fn millis(time: SystemTime) -> i64 {
-    DateTime::<Utc>::from(time).timestamp_millis()
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn access_json(record: &RequestRecord, form: &Form) -> String {

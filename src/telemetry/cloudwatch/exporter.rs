@@ -2,7 +2,7 @@
 
 mod answer;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use aws_config::BehaviorVersion;
@@ -23,7 +23,7 @@ use tracing::Level;
 use self::answer::Failure;
 use super::document::{self, Form, Item, Line};
 use crate::config::{self, AccessKey, LogClass};
-use crate::telemetry::delivery::{Measure, Notice, Rank, SendError, Sent, Sink};
+use crate::telemetry::delivery::{Measure, Notice, Pad, Rank, SendError, Sent, Sink};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ pub(super) struct Access {
 /// Writes to one stream.
 pub(super) struct Stream {
     place: Place,
-    form: Form,
+    form: Arc<Form>,
     access: Access,
     notice: Notice,
     /// Made at the first call: finding credentials can take seconds.
@@ -97,7 +97,7 @@ impl Access {
 }
 
 impl Stream {
-    pub(super) fn new(place: Place, form: Form, access: Access, notice: Notice) -> Self {
+    pub(super) fn new(place: Place, form: Arc<Form>, access: Access, notice: Notice) -> Self {
         let retention = Mutex::new(place.retention_days);
         Self { place, form, access, notice, client: OnceCell::new(), retention }
     }
@@ -213,8 +213,8 @@ impl Sink for Stream {
         document::rank(item)
     }
 
-    fn draw(&self, item: Item) -> Item {
-        document::draw(item, &self.form)
+    fn draw(&self, item: Item, pad: &mut Pad) -> Item {
+        document::draw(item, &self.form, pad)
     }
 
     fn encode(&self, item: &Item, into: &mut Vec<u8>) {

@@ -1,11 +1,12 @@
 //! CloudWatch's part of a request: to be told of its end, and of the log events within.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
-use super::document::Item;
-use crate::telemetry::delivery::Queue;
+use super::document::{self, Form, Item};
+use crate::telemetry::delivery::{Pad, Queue};
 use crate::telemetry::observe::{Enlist, EnlistLayer, Exchange, LogEvent, LogView, RequestRecord, View};
 
 /// Makes every request that passes a line.
@@ -13,26 +14,54 @@ pub type LineLayer = EnlistLayer<Lines>;
 
 /// What [`LineLayer`] enlists.
 #[derive(Debug, Clone)]
-pub struct Lines(pub(super) Queue<Item>);
+pub struct Lines(pub(super) LineView);
 
 impl Enlist for Lines {
     fn enlist(&self, exchange: &Exchange) {
-        exchange.enlist(LineView(self.0.clone()));
+        exchange.enlist(self.0.clone());
     }
 }
 
-struct LineView(Queue<Item>);
+thread_local! {
+    /// What ends on this thread is drawn on it.
+    static PAD: RefCell<Pad> = RefCell::default();
+}
+
+/// Makes requests and log events lines.
+#[derive(Debug, Clone)]
+pub(super) struct LineView(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    queue: Queue<Item>,
+    form: Arc<Form>,
+}
+
+impl LineView {
+    pub(super) fn new(queue: Queue<Item>, form: Arc<Form>) -> Self {
+        Self(Arc::new(Inner { queue, form }))
+    }
+
+    fn push(&self, item: Item, is_light: bool) {
+        let Inner { queue, form } = &*self.0;
+        if is_light {
+            queue.push_drawn(item, |item| PAD.with_borrow_mut(|pad| document::draw(item, form, pad)));
+        } else {
+            queue.push(item);
+        }
+    }
+}
 
 impl View for LineView {
     fn on_close(&mut self, record: &Arc<RequestRecord>) {
-        self.0.push(Item::Request(Arc::clone(record)));
+        self.push(Item::Request(Arc::clone(record)), record.is_light());
     }
 }
 
 /// Makes log events lines, within requests and outside of them.
 #[derive(Debug, Clone)]
 pub struct LineLog {
-    pub(super) queue: Queue<Item>,
+    pub(super) view: LineView,
     pub(super) level: LevelFilter,
 }
 
@@ -43,7 +72,7 @@ impl LogView for LineLog {
     fn on_event(&self, event: &Arc<LogEvent>, _: Option<&Exchange>) {
         let carries = CARRIERS.iter().any(|carrier| event.target.starts_with(carrier));
         if event.level <= self.level && !carries {
-            self.queue.push(Item::Event(Arc::clone(event)));
+            self.view.push(Item::Event(Arc::clone(event)), event.is_light());
         }
     }
 }

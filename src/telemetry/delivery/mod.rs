@@ -1,7 +1,7 @@
 //! How telemetry leaves the process; it knows no vendor.
 //!
-//! A view pushes on a [`Queue`], which never blocks. A worker has the backend's [`Sink`] draw what is new, decides by
-//! pure functions what to send when (`batch`, `gate`), has the sink send it, and enters in the [`Ledger`] what became
+//! A view pushes on a [`Queue`], which never blocks, what it has drawn or what is to be drawn. A worker has the backend's
+//! [`Sink`] draw the latter, decides by pure functions what to send when (`batch`, `gate`), has the sink send it, and enters in the [`Ledger`] what became
 //! of it.
 //!
 //! ```text
@@ -15,6 +15,7 @@ mod batch;
 mod excerpt;
 mod gate;
 mod ledger;
+mod pad;
 mod queue;
 mod runtime;
 mod sink;
@@ -33,6 +34,7 @@ pub use self::batch::Limits;
 pub use self::excerpt::excerpt;
 pub use self::gate::Backoff;
 pub use self::ledger::{Books, Ledger, Tally};
+pub use self::pad::Pad;
 use self::queue::Through;
 pub use self::queue::{Measure, Queue};
 pub use self::runtime::Runtime;
@@ -79,7 +81,7 @@ impl<T: Send + Sync + 'static> Delivery<T> {
         let through = log.clone().filter(Log::writes_through).map(|log| {
             let (sink, ledger) = (Arc::clone(&sink), Arc::clone(&ledger));
             let through: Through<T> = Box::new(move |item, items| {
-                let Some(item) = unless_panics(|| sink.draw(item)) else {
+                let Some(item) = unless_panics(|| sink.draw(item, &mut Pad::default())) else {
                     ledger.enter(|tally| tally.drop_queued(PANICKED, items));
                     return Ok(log.waits().0);
                 };

@@ -26,10 +26,6 @@ struct Shared<T> {
 /// Puts an item on disk before the push returns; what waited there before it. What comes back must wait in memory.
 pub(super) type Through<T> = Box<dyn Fn(T, u64) -> Result<Measure, T> + Send + Sync>;
 
-/// How many new things wake the worker, which then draws them: so few that they are still in the processor's cache, and
-/// so many that its waking does not count.
-const MANY: usize = 64;
-
 /// How large something is, or how much there may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Measure {
@@ -124,6 +120,10 @@ impl<T> Queue<T> {
     /// and gone.
     pub fn push(&self, thing: T) -> bool {
         let measure = (self.0.measure)(&thing);
+        self.push_measured(thing, measure)
+    }
+
+    fn push_measured(&self, thing: T, measure: Measure) -> bool {
         if let Some(through) = &self.0.through
             && self.is_open_and_empty()
         {
@@ -138,6 +138,17 @@ impl<T> Queue<T> {
             };
         }
         self.hold(thing, measure, Entered::No)
+    }
+
+    /// The same for what `draw` makes of it at once, while what it is drawn from is in the processor's cache: that takes
+    /// less than to hand it over. What panics is lost, and counted.
+    pub fn push_drawn(&self, thing: T, draw: impl FnOnce(T) -> T) -> bool {
+        let measure = (self.0.measure)(&thing);
+        let Some(drawn) = super::unless_panics(|| draw(thing)) else {
+            self.0.ledger.enter(|tally| tally.refuse(super::PANICKED, measure.items));
+            return false;
+        };
+        self.push_measured(drawn, measure)
     }
 
     /// Keeps something in memory, if there is room.
@@ -168,13 +179,9 @@ impl<T> Queue<T> {
         let since = waiting.fresh.first().map_or_else(Instant::now, |oldest| oldest.since);
         waiting.fresh.push(Entry { thing, measure, since });
         (waiting.sum, waiting.held) = (after, held);
-        let (are_many, attended) = (waiting.fresh.len() == MANY, waiting.attended);
+        let attended = waiting.attended;
         drop(waiting);
-        if are_many {
-            self.0.wake.notify_one();
-        } else {
-            self.wake(before, after, attended);
-        }
+        self.wake(before, after, attended);
         true
     }
 
@@ -399,18 +406,13 @@ mod tests {
         assert!(woken().await);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_worker_is_woken_to_draw_what_is_new() {
-        let queue = queue(1000, 1000);
-        let mut woken = Vec::new();
-        for pushed in 1..=2 * MANY {
-            queue.push(0);
-            if tokio::time::timeout(Duration::from_millis(1), queue.changed()).await.is_ok() {
-                woken.push(pushed);
-                queue.draw("odd", Some);
-            }
-        }
-        // By the first, by a full batch and by a backlog of them, and then by so many.
-        assert_eq!(woken, [1, 3, 15, 15 + MANY]);
+    #[test]
+    fn what_is_drawn_at_once_is_measured_before_and_lost_where_that_panics() {
+        let queue = queue(10, 100);
+        assert!(queue.push_drawn(3, |weight| 10 * weight));
+        assert!(!queue.push_drawn(2, |_| panic!("a test's panic")));
+        assert_eq!(queue.waits().0, Measure { weight: 3, items: 1 });
+        let tally = queue.ledger().tally();
+        assert_eq!((tally.created, tally.queued, tally.dropped["sink_panicked"]), (2, 1, 1));
     }
 }

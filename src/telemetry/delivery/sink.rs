@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use super::pad::Pad;
 use super::queue::Measure;
 
 /// Puts batches on the wire. One attempt, one answer: when to try again is not its business.
@@ -13,9 +14,9 @@ pub trait Sink: Send + Sync + 'static {
     /// How large an item is.
     fn measure(item: &Self::Item) -> Measure;
 
-    /// Makes of an item what will be sent or written of it, as soon as the worker gets hold of it: by the time that a
-    /// batch is full, what it is drawn from would be cold, and take several times the room.
-    fn draw(&self, item: Self::Item) -> Self::Item {
+    /// Makes of an item what will be sent or written of it, unless it is that already: as soon as the worker gets hold of
+    /// it, for what it is drawn from takes several times the room.
+    fn draw(&self, item: Self::Item, _pad: &mut Pad) -> Self::Item {
         item
     }
 

@@ -15,6 +15,7 @@ use self::aside::Aside;
 use super::batch::{self, Limits, Next};
 use super::gate::{Backoff, Gate, Permit, later};
 use super::ledger::Tally;
+use super::pad::Pad;
 use super::queue::{Measure, Queue};
 use super::sink::{SendError, Sent, Sink};
 use super::spool::{Keep, Log, Place};
@@ -164,6 +165,8 @@ const SPOOL_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Worker<S: Sink> {
     sink: Arc<S>,
     queue: Queue<S::Item>,
+    /// What is new is drawn on it.
+    pad: Pad,
     policy: Policy,
     status: Status,
     gate: Gate,
@@ -195,6 +198,7 @@ impl<S: Sink> Worker<S> {
         Self {
             sink,
             queue,
+            pad: Pad::default(),
             policy,
             status,
             gate: Gate::new(policy.backoff),
@@ -265,8 +269,9 @@ impl<S: Sink> Worker<S> {
     }
 
     /// Draws what is new; whether anything was.
-    fn draw(&self) -> bool {
-        self.queue.draw(super::PANICKED, |item| unless_panics(|| self.sink.draw(item)))
+    fn draw(&mut self) -> bool {
+        let Self { sink, pad, queue, .. } = self;
+        queue.draw(super::PANICKED, |item| unless_panics(|| sink.draw(item, pad)))
     }
 
     fn situation(&self, deadline: Option<Instant>) -> Situation {

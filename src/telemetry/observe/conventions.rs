@@ -2,6 +2,7 @@
 //! described, for every backend that speaks of spans.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use http::Version;
@@ -67,81 +68,77 @@ pub fn error_type(record: &RequestRecord) -> Option<Cow<'static, str>> {
 }
 
 /// A value that describes a request, borrowed from its record where it can be.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Described<'a> {
     /// Text.
-    Text(Cow<'a, str>),
+    Text(&'a str),
     /// A number.
     Int(i64),
     /// What the application set.
     Value(&'a Value),
 }
 
-impl<'a> From<&'a str> for Described<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Text(text.into())
-    }
-}
-
-impl From<u16> for Described<'_> {
-    fn from(number: u16) -> Self {
-        Self::Int(number.into())
-    }
-}
-
-impl From<u64> for Described<'_> {
-    fn from(count: u64) -> Self {
-        Self::Int(i64::try_from(count).unwrap_or(i64::MAX))
-    }
-}
-
 impl<'a> From<&'a Value> for Described<'a> {
     fn from(value: &'a Value) -> Self {
         match value {
-            Value::String(text) => text.as_str().into(),
+            Value::String(text) => Self::Text(text.as_str()),
             Value::I64(number) => Self::Int(*number),
             other => Self::Value(other),
         }
     }
 }
 
-/// The server span's attributes: the conventions', then `enduser.id` and what the application added, then
-/// `cruddur.outcome` where the response was not handed over whole.
-#[must_use]
-pub fn server_attributes<'a>(record: &'a RequestRecord) -> Vec<(&'a str, Described<'a>)> {
-    let request = record.request();
-    let mut attributes = Vec::with_capacity(20 + record.attributes.len());
-    let mut push = |key: &'static str, value: Option<Described<'a>>| {
-        attributes.extend(value.map(|value| (key, value)));
-    };
-    let original = (!request.method_known).then(|| request.method.as_str().into());
-    push("http.request.method", Some(request.method_label().into()));
-    push("http.request.method_original", original);
-    push("http.route", request.route.as_deref().map(Described::from));
-    push("url.path", Some(request.path.as_str().into()));
-    push("url.query", request.query.as_deref().map(Described::from));
-    push("url.scheme", Some(request.scheme.as_str().into()));
-    push("server.address", request.server_address.as_deref().map(Described::from));
-    push("server.port", request.server_port.map(Described::from));
-    push("client.address", request.client_address.map(|ip| Described::Text(address(ip).into())));
-    let peer = request.peer.map(|peer| address(peer.ip().to_canonical()));
-    push("network.peer.address", peer.map(|peer| Described::Text(peer.into())));
-    push("network.peer.port", request.peer.map(|peer| peer.port().into()));
-    push("network.protocol.version", Some(request.protocol_version.into()));
-    push("user_agent.original", request.user_agent().map(Described::from));
-    push("http.request.body.size", request.content_length.map(Described::from));
-    push("http.response.status_code", record.status.map(|status| status.as_u16().into()));
-    push("http.response.body.size", record.status.map(|_| record.response_bytes.into()));
-    push("error.type", error_type(record).map(Described::Text));
-    push(ERROR_ID, record.error_id.map(|id| Described::Text(id.to_string().into())));
-    push("enduser.id", record.user.as_deref().map(Described::from));
-    push("cruddur.outcome", outcome(record.outcome).map(Described::from));
+/// Hands `each` the server span's attributes: the conventions', then `enduser.id`, then `cruddur.outcome` where the
+/// response was not handed over whole, then what the application added. None comes twice: the observer knows better than
+/// the application.
+pub fn each_server_attribute(record: &RequestRecord, mut each: impl FnMut(&str, Described<'_>)) {
+    each_observed(record, &mut each);
     for own in &record.attributes {
-        if !attributes.iter().any(|(known, _)| *known == own.key.as_str()) {
-            attributes.push((own.key.as_str(), (&own.value).into()));
+        let mut is_known = false;
+        each_observed(record, &mut |key, _| is_known |= key == own.key.as_str());
+        if !is_known {
+            each(own.key.as_str(), (&own.value).into());
         }
     }
-    attributes
+}
+
+fn each_observed(record: &RequestRecord, each: &mut impl FnMut(&str, Described<'_>)) {
+    let request = record.request();
+    let original = (!request.method_known).then(|| request.method.as_str());
+    let client = request.client_address.map(Address::of);
+    let peer = request.peer.map(|peer| Address::of(peer.ip().to_canonical()));
+    text(each, "http.request.method", Some(request.method_label()));
+    text(each, "http.request.method_original", original);
+    text(each, "http.route", request.route.as_deref());
+    text(each, "url.path", Some(&request.path));
+    text(each, "url.query", request.query.as_deref());
+    text(each, "url.scheme", Some(request.scheme.as_str()));
+    text(each, "server.address", request.server_address.as_deref());
+    count(each, "server.port", request.server_port.map(u64::from));
+    text(each, "client.address", client.as_ref().map(Address::as_str));
+    text(each, "network.peer.address", peer.as_ref().map(Address::as_str));
+    count(each, "network.peer.port", request.peer.map(|peer| peer.port().into()));
+    text(each, "network.protocol.version", Some(request.protocol_version));
+    text(each, "user_agent.original", request.user_agent());
+    count(each, "http.request.body.size", request.content_length);
+    count(each, "http.response.status_code", record.status.map(|status| status.as_u16().into()));
+    count(each, "http.response.body.size", record.status.map(|_| record.response_bytes));
+    text(each, "error.type", error_type(record).as_deref());
+    text(each, ERROR_ID, record.error_id.map(|id| id.to_string()).as_deref());
+    text(each, "enduser.id", record.user.as_deref());
+    text(each, "cruddur.outcome", outcome(record.outcome));
+}
+
+fn text(each: &mut impl FnMut(&str, Described<'_>), key: &str, text: Option<&str>) {
+    if let Some(text) = text {
+        each(key, Described::Text(text));
+    }
+}
+
+fn count(each: &mut impl FnMut(&str, Described<'_>), key: &str, count: Option<u64>) {
+    if let Some(count) = count {
+        each(key, Described::Int(i64::try_from(count).unwrap_or(i64::MAX)));
+    }
 }
 
 /// How an exchange ended, where it did not come to its end.
@@ -154,21 +151,65 @@ fn outcome(outcome: Outcome) -> Option<&'static str> {
     }
 }
 
-/// An address as text. `Display` goes to more trouble over each of IPv4's, in case that it has to be padded, than all
-/// other attributes take together.
-#[must_use]
-pub fn address(ip: IpAddr) -> String {
-    let IpAddr::V4(ip) = ip else { return ip.to_string() };
-    let mut text = String::with_capacity("255.255.255.255".len());
-    for (place, octet) in ip.octets().into_iter().enumerate() {
-        if place > 0 {
-            text.push('.');
+/// An address as text, without an allocation. `Display` goes to more trouble over each of IPv4's, in case that it has to
+/// be padded, than all other attributes take together.
+#[derive(Debug, Clone, Copy)]
+pub struct Address {
+    text: [u8; Self::LONGEST],
+    length: usize,
+}
+
+impl Address {
+    const LONGEST: usize = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".len();
+
+    /// The text of `ip`.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
+        let mut own = Self { text: [0; Self::LONGEST], length: 0 };
+        match ip {
+            IpAddr::V4(ip) => {
+                for (place, octet) in ip.octets().into_iter().enumerate() {
+                    if place > 0 {
+                        own.push(b'.');
+                    }
+                    own.push_number(octet);
+                }
+            }
+            // All of it fits.
+            IpAddr::V6(ip) => write!(own, "{ip}").unwrap_or_default(),
         }
-        for unit in [100, 10, 1].into_iter().filter(|unit| octet >= *unit || *unit == 1) {
-            text.push(char::from(b'0' + octet / unit % 10));
+        own
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.text.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
         }
     }
-    text
+
+    fn push_number(&mut self, number: u8) {
+        if number >= 100 {
+            self.push(b'0' + number / 100);
+        }
+        if number >= 10 {
+            self.push(b'0' + number / 10 % 10);
+        }
+        self.push(b'0' + number % 10);
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.text.get(..self.length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Address {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.bytes().for_each(|byte| self.push(byte));
+        Ok(())
+    }
 }
 
 /// What the `exception` event of a failed request says.
@@ -212,7 +253,8 @@ mod tests {
     proptest! {
         #[test]
         fn an_address_is_what_display_says(ip in any::<IpAddr>()) {
-            prop_assert_eq!(address(ip), ip.to_string());
+            let address = Address::of(ip);
+            prop_assert_eq!(address.as_str(), ip.to_string());
         }
     }
 }

@@ -10,7 +10,9 @@ use opentelemetry::trace::{SpanId, TraceId};
 use tracing::Level;
 
 use super::exchange::Exchange;
+use super::identity::hex_pairs;
 use super::panic::PanicReport;
+use super::record::attributes_weight;
 
 /// A `tracing` event, with the ids of the request it belongs to.
 #[derive(Debug, Clone)]
@@ -38,6 +40,13 @@ pub struct LogEvent {
 }
 
 impl LogEvent {
+    /// Whether it takes so little to draw that it can be done where it is emitted.
+    #[must_use]
+    pub fn is_light(&self) -> bool {
+        const MOST: usize = 4 * 1024;
+        self.message.len() + attributes_weight(&self.fields) <= MOST
+    }
+
     /// What telemetry itself has to say: an event of no request.
     #[must_use]
     pub fn notice(level: Level, message: &str) -> Self {
@@ -72,20 +81,19 @@ impl EventId {
 }
 
 impl EventId {
-    /// Writes it at the end of `text`.
-    pub(super) fn write(self, text: &mut String) {
-        static BOOT: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
-        text.push_str(&BOOT);
-        text.push('-');
-        super::line::digits::<10>(text, self.0);
+    /// Its digits and its dash.
+    pub(super) fn digits(self) -> [u8; 43] {
+        static BOOT: LazyLock<[[u8; 2]; 16]> = LazyLock::new(|| hex_pairs(uuid::Uuid::new_v4().into_bytes()));
+        let mut text = [b'-'; 43];
+        text[..32].copy_from_slice(BOOT.as_flattened());
+        text[33..].copy_from_slice(&super::line::digits::<10>(self.0));
+        text
     }
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::with_capacity(43);
-        self.write(&mut text);
-        f.write_str(&text)
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 

@@ -264,6 +264,14 @@ impl RequestRecord {
         own + events.sum::<usize>() + spans.sum::<usize>() + causes.sum::<usize>()
     }
 
+    /// Whether it takes so little to draw that it can be done where the request ends: there is no stack to look up, and
+    /// nobody has made it long.
+    #[must_use]
+    pub fn is_light(&self) -> bool {
+        const MOST: usize = 16 * 1024;
+        self.fault.is_none() && self.panic.is_none() && self.weight() <= MOST
+    }
+
     /// Whether it is one that is reported: the server was at fault, something beside it panicked, or a log event
     /// asks for it.
     #[must_use]

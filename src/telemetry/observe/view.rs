@@ -9,8 +9,8 @@ use super::record::RequestRecord;
 
 /// One backend's interest in one exchange: its layer enlists it when the request comes in.
 ///
-/// The calls come from the request's own thread, so a view does no more than take a note or push what it was
-/// given on a queue. None may block.
+/// The calls come from the request's own thread, so a view does no more than take a note, or draw what is
+/// [light](RequestRecord::is_light) and push it on a queue. None may block.
 pub trait View: Send + 'static {
     /// The response's head is ready; the view may sign it.
     fn on_response(&mut self, head: &mut response::Parts) {

@@ -7,9 +7,10 @@
 
 mod protobuf;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use opentelemetry::trace::{Event, Link, SpanId, SpanKind, Status, TraceState};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, Value};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, span, status};
@@ -18,7 +19,7 @@ use prost::Message as _;
 
 use self::protobuf::Message;
 use crate::config::SpanLimits;
-use crate::telemetry::delivery::Rank;
+use crate::telemetry::delivery::{Pad, Rank};
 use crate::telemetry::observe::conventions::Described;
 use crate::telemetry::observe::{Fault, LogEvent, RequestRecord, Verdict, conventions, frames};
 
@@ -26,9 +27,6 @@ use crate::telemetry::observe::{Fault, LogEvent, RequestRecord, Verdict, convent
 const HAS_IS_REMOTE: u32 = 0x100;
 /// `Span.flags`: the parent is in another process.
 const IS_REMOTE: u32 = 0x200;
-
-/// What a request with one span inside takes, and a little more, in bytes.
-const USUAL_LEN: usize = 1024;
 
 /// What OTLP is given.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ pub(super) enum Item {
     /// What either has become.
     Drawn(Drawn),
     /// What was written to disk of either, perhaps by another process: its resource is the other's.
-    Stored(ResourceSpans),
+    Stored(Box<ResourceSpans>),
 }
 
 /// Spans, as they will be of an export request.
@@ -48,21 +46,63 @@ pub(super) enum Item {
 pub(super) struct Drawn {
     rank: Rank,
     /// Field 2 of `ScopeSpans`, as often as there are spans.
-    spans: Vec<u8>,
+    spans: Bytes,
     /// The instrumentations that the spans come from, and where those of each end.
-    scopes: Vec<(InstrumentationScope, usize)>,
+    scopes: Vec<(Arc<InstrumentationScope>, usize)>,
+}
+
+/// What spans look like.
+#[derive(Debug)]
+pub(super) struct Form {
+    limits: SpanLimits,
+    known: Known,
+}
+
+impl Form {
+    pub(super) fn new(limits: SpanLimits) -> Self {
+        Self { limits, known: Known::default() }
+    }
+}
+
+/// The instrumentations that are known, so that not each span has a copy. There are few, so they are looked for one by
+/// one.
+#[derive(Debug, Default)]
+struct Known(Mutex<Vec<Arc<InstrumentationScope>>>);
+
+impl Known {
+    /// More than this only who makes up names has.
+    const MOST: usize = 64;
+
+    fn shared(&self, scope: &InstrumentationScope) -> Arc<InstrumentationScope> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.iter().find(|known| ***known == *scope) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(scope.clone());
+        if all.len() < Self::MOST {
+            all.push(Arc::clone(&new));
+        }
+        new
+    }
 }
 
 /// Draws what is not drawn yet.
-pub(super) fn draw(item: Item, limits: &SpanLimits) -> Item {
-    let (rank, mut pencil) = (rank(&item), Pencil::default());
-    match &item {
-        Item::Request(record) => pencil.push_record(record, limits),
-        Item::Straggler(span) => pencil.push_span(span, limits),
-        Item::Drawn(_) | Item::Stored(_) => return item,
+pub(super) fn draw(item: Item, form: &Form, pad: &mut Pad) -> Item {
+    let Form { limits, known } = form;
+    if matches!(item, Item::Drawn(_) | Item::Stored(_)) {
+        return item;
     }
-    let Pencil { spans, scopes } = pencil;
-    Item::Drawn(Drawn { rank, spans: spans.into_bytes(), scopes })
+    let (rank, mut scopes) = (rank(&item), Vec::with_capacity(2));
+    let spans = pad.draw(|out| {
+        let mut pencil = Pencil { spans: Message::from(std::mem::take(out)), scopes: &mut scopes, known };
+        match &item {
+            Item::Request(record) => pencil.push_record(record, limits),
+            Item::Straggler(span) => pencil.push_span(span, limits),
+            Item::Drawn(_) | Item::Stored(_) => {}
+        }
+        *out = pencil.spans.into_bytes();
+    });
+    Item::Drawn(Drawn { rank, spans, scopes })
 }
 
 /// One `ExportTraceServiceRequest` for all of `items`, which are drawn; `resource` is an encoded `Resource`.
@@ -119,7 +159,7 @@ pub(super) fn encode(item: &Item, resource: &[u8], into: &mut Vec<u8>) {
 
 /// What [`encode`] has written.
 pub(super) fn decode(bytes: &[u8]) -> Option<Item> {
-    ResourceSpans::decode(bytes).ok().map(Item::Stored)
+    ResourceSpans::decode(bytes).ok().map(Box::new).map(Item::Stored)
 }
 
 /// What an item is worth when there is not room for all: a request that succeeded says least.
@@ -144,8 +184,9 @@ pub(super) fn sampled_spans(record: &RequestRecord) -> u64 {
 }
 
 /// The instrumentation that the server spans come from.
-static SERVER: LazyLock<InstrumentationScope> = LazyLock::new(|| {
-    InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
+static SERVER: LazyLock<Arc<InstrumentationScope>> = LazyLock::new(|| {
+    let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"));
+    Arc::new(scope.with_version(env!("CARGO_PKG_VERSION")).build())
 });
 
 /// The spans of many items, by the instrumentation that they come from. There are few, so they are looked for one by
@@ -154,7 +195,7 @@ static SERVER: LazyLock<InstrumentationScope> = LazyLock::new(|| {
 struct Scopes<'a>(Vec<ScopeSpans<'a>>);
 
 struct ScopeSpans<'a> {
-    scope: &'a InstrumentationScope,
+    scope: &'a Arc<InstrumentationScope>,
     /// All but the spans.
     head: Vec<u8>,
     spans: Vec<&'a [u8]>,
@@ -170,8 +211,9 @@ impl<'a> Scopes<'a> {
         }
     }
 
-    fn push_spans(&mut self, scope: &'a InstrumentationScope, spans: &'a [u8]) {
-        let known = self.0.iter_mut().find(|known| known.scope == scope);
+    fn push_spans(&mut self, scope: &'a Arc<InstrumentationScope>, spans: &'a [u8]) {
+        let same = |known: &&mut ScopeSpans<'_>| Arc::ptr_eq(known.scope, scope) || known.scope == scope;
+        let known = self.0.iter_mut().find(same);
         if let Some(known) = known {
             known.length += spans.len();
             return known.spans.push(spans);
@@ -207,7 +249,7 @@ fn scope_head(scope: &InstrumentationScope) -> Vec<u8> {
         described.bytes(1, scope.name());
         described.bytes(2, scope.version().unwrap_or_default());
         for attribute in scope.attributes() {
-            key_value(described, 3, attribute.key.as_str(), &Described::from(&attribute.value), None);
+            key_value(described, 3, attribute.key.as_str(), Described::from(&attribute.value), None);
         }
     });
     head.bytes(3, scope.schema_url().unwrap_or_default());
@@ -215,18 +257,13 @@ fn scope_head(scope: &InstrumentationScope) -> Vec<u8> {
 }
 
 /// Draws spans one behind the other.
-struct Pencil {
+struct Pencil<'a> {
     spans: Message,
-    scopes: Vec<(InstrumentationScope, usize)>,
+    scopes: &'a mut Vec<(Arc<InstrumentationScope>, usize)>,
+    known: &'a Known,
 }
 
-impl Default for Pencil {
-    fn default() -> Self {
-        Self { spans: Message::with_capacity(USUAL_LEN), scopes: Vec::new() }
-    }
-}
-
-impl Pencil {
+impl Pencil<'_> {
     fn push_record(&mut self, record: &RequestRecord, limits: &SpanLimits) {
         self.push(&SERVER, |span| server_span(span, record, limits));
         for data in record.spans.iter().filter(|span| span.span_context.is_sampled()) {
@@ -235,15 +272,16 @@ impl Pencil {
     }
 
     fn push_span(&mut self, data: &SpanData, limits: &SpanLimits) {
-        self.push(&data.instrumentation_scope, |span| inner_span(span, data, limits));
+        let scope = self.known.shared(&data.instrumentation_scope);
+        self.push(&scope, |span| inner_span(span, data, limits));
     }
 
-    fn push(&mut self, scope: &InstrumentationScope, write: impl FnOnce(&mut Message)) {
-        self.spans.message(2, write);
+    fn push(&mut self, scope: &Arc<InstrumentationScope>, write: impl FnOnce(&mut Message)) {
+        self.spans.long_message(2, write);
         let end = self.spans.length();
-        match self.scopes.last_mut().filter(|(known, _)| known == scope) {
+        match self.scopes.last_mut().filter(|(known, _)| Arc::ptr_eq(known, scope)) {
             Some((_, known)) => *known = end,
-            None => self.scopes.push((scope.clone(), end)),
+            None => self.scopes.push((Arc::clone(scope), end)),
         }
     }
 }
@@ -261,11 +299,15 @@ fn server_span(span: &mut Message, record: &RequestRecord, limits: &SpanLimits) 
     span.chosen_uint(6, span::SpanKind::Server as u64);
     span.fixed64(7, nanos(record.started()));
     span.fixed64(8, nanos(record.ended()));
-    let described = conventions::server_attributes(record);
-    let (kept, dropped) = bounded(&described, limits.attributes);
-    for (key, value) in kept {
-        key_value(span, 9, key, value, limits.attribute_value_length);
-    }
+    let (mut kept, mut dropped) = (0, 0_u32);
+    conventions::each_server_attribute(record, |key, value| {
+        if kept < limits.attributes {
+            key_value(span, 9, key, value, limits.attribute_value_length);
+            kept += 1;
+        } else {
+            dropped += 1;
+        }
+    });
     span.uint(10, dropped);
     let dropped_events = server_events(span, record, limits);
     span.uint(12, dropped_events);
@@ -393,7 +435,7 @@ fn trace_state(message: &mut Message, state: &TraceState) {
 fn attributes(message: &mut Message, field: u64, own: &[KeyValue], most: usize, limits: &SpanLimits) -> u32 {
     let (kept, dropped) = bounded(own, most);
     for KeyValue { key, value, .. } in kept {
-        key_value(message, field, key.as_str(), &Described::from(value), limits.attribute_value_length);
+        key_value(message, field, key.as_str(), Described::from(value), limits.attribute_value_length);
     }
     dropped
 }
@@ -405,25 +447,25 @@ fn bounded<T>(all: &[T], most: usize) -> (&[T], u32) {
 }
 
 /// A `KeyValue`; text longer than `length` characters is cut.
-fn key_value(message: &mut Message, field: u64, key: &str, value: &Described<'_>, length: Option<usize>) {
-    if let Described::Text(text) = value {
-        return message.pair(field, key.as_bytes(), shortened(text, length).as_bytes());
+fn key_value(message: &mut Message, field: u64, key: &str, value: Described<'_>, length: Option<usize>) {
+    match value {
+        Described::Text(text) => message.pair(field, key.as_bytes(), shortened(text, length).as_bytes()),
+        Described::Int(number) => message.count(field, key.as_bytes(), number.cast_unsigned()),
+        Described::Value(value) => message.message(field, |attribute| {
+            attribute.bytes(1, key);
+            attribute.message(2, |any| any_value(any, value, length));
+        }),
     }
-    message.message(field, |attribute| {
-        attribute.bytes(1, key);
-        attribute.message(2, |any| any_value(any, value, length));
-    });
 }
 
 /// An `AnyValue`.
-fn any_value(any: &mut Message, value: &Described<'_>, length: Option<usize>) {
+fn any_value(any: &mut Message, value: &Value, length: Option<usize>) {
     match value {
-        Described::Text(text) => any.chosen_bytes(1, shortened(text, length).as_bytes()),
-        Described::Int(number) => any.chosen_uint(3, number.cast_unsigned()),
-        Described::Value(Value::Bool(truth)) => any.chosen_uint(2, u64::from(*truth)),
-        Described::Value(Value::F64(number)) => any.fixed64(4, number.to_bits()),
-        Described::Value(Value::Array(array)) => any.message(5, |list| elements(list, array, length)),
-        Described::Value(other) => any.chosen_bytes(1, shortened(&other.as_str(), length).as_bytes()),
+        Value::Bool(truth) => any.chosen_uint(2, u64::from(*truth)),
+        Value::I64(number) => any.chosen_uint(3, number.cast_unsigned()),
+        Value::F64(number) => any.fixed64(4, number.to_bits()),
+        Value::Array(array) => any.message(5, |list| elements(list, array, length)),
+        other => any.chosen_bytes(1, shortened(&other.as_str(), length).as_bytes()),
     }
 }
 

@@ -1,12 +1,13 @@
 //! OTLP's part of a request.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use opentelemetry_sdk::trace::SpanData;
 
-use super::document::{self, Item};
+use super::document::{self, Form, Item};
 use super::metrics::RequestMetrics;
-use crate::telemetry::delivery::Queue;
+use crate::telemetry::delivery::{Pad, Queue};
 use crate::telemetry::observe::{Enlist, EnlistLayer, Exchange, RequestRecord, View};
 
 /// Exports every request that passes as spans, and counts it in the metrics.
@@ -15,7 +16,7 @@ pub type SpanLayer = EnlistLayer<Spans>;
 /// What [`SpanLayer`] enlists.
 #[derive(Debug, Clone)]
 pub struct Spans {
-    pub(super) spans: Option<Queue<Item>>,
+    pub(super) spans: Option<SpanView>,
     pub(super) metrics: Option<RequestMetrics>,
 }
 
@@ -24,31 +25,54 @@ impl Enlist for Spans {
         if let Some(metrics) = &self.metrics {
             exchange.enlist_counter(MetricsView(metrics.clone()));
         }
-        if let Some(queue) = &self.spans {
-            exchange.enlist(SpanView(queue.clone()));
+        if let Some(view) = &self.spans {
+            exchange.enlist(view.clone());
         }
     }
 }
 
-struct SpanView(Queue<Item>);
+thread_local! {
+    /// What ends on this thread is drawn on it.
+    static PAD: RefCell<Pad> = RefCell::default();
+}
+
+/// Makes a request spans.
+#[derive(Debug, Clone)]
+pub(super) struct SpanView(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    queue: Queue<Item>,
+    form: Arc<Form>,
+}
+
+impl SpanView {
+    pub(super) fn new(queue: Queue<Item>, form: Arc<Form>) -> Self {
+        Self(Arc::new(Inner { queue, form }))
+    }
+}
 
 impl View for SpanView {
     fn on_close(&mut self, record: &Arc<RequestRecord>) {
+        let Inner { queue, form } = &*self.0;
         let spans = 1 + record.spans.len() as u64;
         let wanted = if record.identity().sampled { document::sampled_spans(record) } else { 0 };
         if spans > wanted {
-            self.0.ledger().enter(|tally| tally.sample_out(spans - wanted));
+            queue.ledger().enter(|tally| tally.sample_out(spans - wanted));
         }
         if record.dropped_spans > 0 {
-            self.0.ledger().enter(|tally| tally.refuse("record_full", record.dropped_spans.into()));
+            queue.ledger().enter(|tally| tally.refuse("record_full", record.dropped_spans.into()));
         }
-        if wanted > 0 {
-            self.0.push(Item::Request(Arc::clone(record)));
+        let item = || Item::Request(Arc::clone(record));
+        if wanted > 0 && record.is_light() {
+            queue.push_drawn(item(), |item| PAD.with_borrow_mut(|pad| document::draw(item, form, pad)));
+        } else if wanted > 0 {
+            queue.push(item());
         }
     }
 
     fn on_straggler(&mut self, _: &Arc<RequestRecord>, span: &SpanData) {
-        push_alone(&self.0, span.clone());
+        push_alone(&self.0.queue, span.clone());
     }
 }
 

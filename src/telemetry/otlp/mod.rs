@@ -1,7 +1,7 @@
 //! OTLP: each request as spans at Honeycomb or a collector, and metrics beside them.
 //!
-//! [`SpanLayer`] enlists a view, which leaves the finished record in a queue; `document` makes spans of it, by
-//! OpenTelemetry's own protocol types; `exporter` is the wire, one attempt at a time. When to send and to try again
+//! [`SpanLayer`] enlists a view, which leaves the finished record, or the spans that `document` makes of it, in a queue;
+//! `exporter` is the wire, one attempt at a time. When to send and to try again
 //! is the delivery's business, for spans, metrics and what browsers relay alike.
 //!
 //! `opentelemetry-otlp` is not used: its batch processor loses spans, its certificates are not configurable, and
@@ -25,18 +25,19 @@ use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 
-use self::document::Item;
+use self::document::{Form, Item};
 pub use self::exporter::SetupError;
 use self::exporter::Wire;
+use self::layer::SpanView;
 pub use self::layer::{SpanLayer, Spans};
 pub use self::relay::{Encoding, Relay, RelayError};
 use self::relay::{Forward, Relayed};
 use super::delivery::{
-    Backoff, Delivery, Keep, Kept, Limits, Measure, Policy, Rank, SendError, Sent, Sink, SpoolError,
+    Backoff, Delivery, Keep, Kept, Limits, Measure, Pad, Policy, Rank, SendError, Sent, Sink, SpoolError,
     Surroundings,
 };
 use super::observe::{EnlistLayer, Outside, span_weight};
-use crate::config::{self, Batch, Destination, SpanLimits};
+use crate::config::{self, Batch, Destination};
 
 /// How much may wait for a receiver that is slow or gone, in bytes and by estimate: at 2.5 kB a request with one
 /// span inside, 13,000 requests.
@@ -46,10 +47,11 @@ const STORED: usize = 4;
 /// How long undelivered spans are worth sending: who has not looked for two weeks does not look any more.
 const KEEP: Keep = Keep { max_age: Duration::from_secs(14 * 24 * 3600), through: false };
 /// One request's limits. On the wire it is less than half of this estimate; collectors take 4 MiB by gRPC and 20 MiB
-/// by HTTP. What lingers longer is written to disk before it is sent.
-const BATCH: Limits = Limits { items: 2048, weight: 4 << 20, linger: Duration::from_millis(50) };
+/// by HTTP. More spans at once save little, and keep a single core from requests for longer. What lingers longer is
+/// written to disk before it is sent.
+const BATCH: Limits = Limits { items: 1024, weight: 4 << 20, linger: Duration::from_millis(50) };
 /// Several requests on their way at once: one alone delivers a batch a round trip, which a distant receiver makes
-/// too slow. 8 batches of 2,048 spans at 50 ms are 320,000 spans a second.
+/// too slow. 8 batches of 1,024 spans at 50 ms are 160,000 spans a second.
 const IN_FLIGHT: usize = 8;
 /// OTLP asks for exponential backoff with jitter, and names no figures.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
@@ -99,8 +101,10 @@ impl Otlp {
             // Two variables limit an export; it must keep within both.
             let timeout = config.batch.export_timeout.unwrap_or(Duration::MAX).min(destination.timeout);
             let wire = Wire::new(&Destination { timeout, ..destination.clone() })?;
-            let sink = SpanSink { wire, resource, limits };
-            spans = Some(deliver(SPANS, sink, destination, &config.batch, IN_FLIGHT, around)?);
+            let form = Arc::new(Form::new(limits));
+            let sink = SpanSink { wire, resource, form: Arc::clone(&form) };
+            let delivery = deliver(SPANS, sink, destination, &config.batch, IN_FLIGHT, around)?;
+            spans = Some((delivery, form));
             if config.relay {
                 let sink = Forward { wire: Wire::new(destination)? };
                 relay = Some(deliver(RELAY, sink, destination, &Batch::default(), 2, around)?);
@@ -125,9 +129,10 @@ impl Otlp {
             (metrics, meters, requests) = (Some(delivery), Some(provider), Some(own));
         }
         let layer = EnlistLayer(Spans {
-            spans: spans.as_ref().map(|spans| spans.queue().clone()),
+            spans: spans.as_ref().map(|(spans, form)| SpanView::new(spans.queue().clone(), Arc::clone(form))),
             metrics: requests,
         });
+        let spans = spans.map(|(spans, _)| spans);
         Ok(Self { spans, relay, metrics, meters, layer })
     }
 
@@ -240,7 +245,7 @@ struct SpanSink {
     wire: Wire,
     /// A `Resource`, encoded.
     resource: Vec<u8>,
-    limits: SpanLimits,
+    form: Arc<Form>,
 }
 
 impl Sink for SpanSink {
@@ -252,7 +257,7 @@ impl Sink for SpanSink {
                 Measure { weight: record.weight(), items: document::sampled_spans(record) }
             }
             Item::Straggler(span) => Measure { weight: span_weight(span), items: 1 },
-            // The worker draws what has been measured.
+            // What is drawn has been measured before.
             Item::Drawn(_) => Measure::default(),
             Item::Stored(stored) => {
                 Measure { weight: STORED * stored.encoded_len(), items: document::stored_spans(stored) }
@@ -264,8 +269,8 @@ impl Sink for SpanSink {
         document::rank(item)
     }
 
-    fn draw(&self, item: Item) -> Item {
-        document::draw(item, &self.limits)
+    fn draw(&self, item: Item, pad: &mut Pad) -> Item {
+        document::draw(item, &self.form, pad)
     }
 
     fn encode(&self, item: &Item, into: &mut Vec<u8>) {
@@ -310,8 +315,8 @@ mod tests {
     #[test]
     fn a_small_queue_still_fills_its_batches() {
         for (queue, size, items, capacity) in [
-            (None, None, 2048, u64::MAX),
-            (Some(100_000), None, 2048, 100_000),
+            (None, None, 1024, u64::MAX),
+            (Some(100_000), None, 1024, 100_000),
             (Some(2048), None, 512, 2048),
             (Some(100), None, 25, 100),
             (Some(1), None, 1, 1),

@@ -17,18 +17,22 @@ mod subsegment;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::SpanData;
 
 use self::json::{Hex, Object, TraceIdText, key};
 use self::segment::Segment;
-use super::metadata::Surroundings;
+use super::metadata::Known;
+use crate::telemetry::delivery::Pad;
 use crate::telemetry::observe::RequestRecord;
 
 pub(super) use self::fit::LEAST;
 pub use self::names::is_name_character;
 pub(super) use self::names::legal as legal_name;
 
+/// The largest document, in bytes: the API takes 64 kB, by the smaller reading of it; a datagram could have 65,477.
+pub(super) const LARGEST: usize = 64_000;
 /// How deep subsegments are nested in one document; deeper ones are documents of their own.
 const DEEPEST: usize = 32;
 /// Longest string where nothing else is said, in characters.
@@ -41,6 +45,8 @@ pub(super) enum Item {
     Segment { record: Arc<RequestRecord>, name: String, rule: Option<Arc<str>> },
     /// A span that outlived its request, as a subsegment on its own.
     Straggler { record: Arc<RequestRecord>, span: Box<SpanData> },
+    /// The document of a request that one was enough for, no longer than [`LEAST`].
+    Drawn(Bytes),
 }
 
 /// What is the same in all documents.
@@ -71,24 +77,45 @@ impl Documents {
         begins.zip(&self.ends).map(|(begin, end)| self.bytes.get(begin..*end).unwrap_or_default())
     }
 
+    /// One document only.
+    fn be(&mut self, document: &[u8]) {
+        self.clear();
+        self.bytes.extend_from_slice(document);
+        self.ends.push(document.len());
+    }
+
     /// The document, where there is one only.
     pub(super) fn only(&self) -> Option<&[u8]> {
         (self.ends.len() == 1).then_some(&self.bytes)
     }
 }
 
-/// Appends the documents of an item, each at most `most` bytes of compact JSON: the segment, and what does not fit into
+/// What documents look like.
+#[derive(Debug, Default)]
+pub(super) struct Form {
+    pub(super) constants: Constants,
+    pub(super) known: Known,
+}
+
+/// Draws a request at once, unless that takes more than one small document.
+pub(super) fn draw_light(item: Item, form: &Form, pad: &mut Pad) -> Item {
+    let mut documents = Documents::default();
+    let document = pad.draw(|out| {
+        documents.bytes = std::mem::take(out);
+        draw(&item, form, LARGEST, &mut documents);
+        *out = std::mem::take(&mut documents.bytes);
+    });
+    if documents.ends.len() == 1 && document.len() <= LEAST { Item::Drawn(document) } else { item }
+}
+
+/// Makes `documents` those of an item, each at most `most` bytes of compact JSON: the segment, and what does not fit into
 /// it.
-pub(super) fn draw(
-    item: &Item,
-    constants: &Constants,
-    around: &Surroundings,
-    most: usize,
-    documents: &mut Documents,
-) {
+pub(super) fn draw(item: &Item, form: &Form, most: usize, documents: &mut Documents) {
+    documents.clear();
     match item {
+        Item::Drawn(document) => documents.be(document),
         Item::Segment { record, name, rule } => {
-            let segment = Segment::new(record, name, rule.as_deref(), constants, around);
+            let segment = Segment::new(record, name, rule.as_deref(), &form.constants, form.known.get());
             let (root, deep) = with_family(segment, record);
             fit::fit(root, most, documents);
             deep.into_iter().for_each(|document| fit::fit(document, most, documents));

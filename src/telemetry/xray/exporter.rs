@@ -15,15 +15,12 @@ use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::Instant;
 
 use self::run::Run;
-use super::document::{self, Constants, Documents, Item};
-use super::metadata::Known;
+use super::document::{self, Documents, Form, Item};
 use crate::telemetry::delivery::{Measure, SendError, Sent, Sink};
 use crate::telemetry::observe::span_weight;
 
 /// What every datagram begins with.
 const HEADER: &[u8] = b"{\"format\":\"json\",\"version\":1}\n";
-/// The largest document, in bytes: the API takes 64 kB, by the smaller reading of it; a datagram could have 65,477.
-const LARGEST: usize = 64_000;
 /// The least that a document is cut to where a network takes only small datagrams; macOS takes 9,216 bytes.
 const SMALLEST: usize = document::LEAST;
 /// What may be sent at once, in bytes: half of what Linux lets wait in a socket by default, for what the daemon has no
@@ -39,8 +36,7 @@ const FRESH: Duration = Duration::from_secs(60);
 pub(super) struct Daemon {
     /// `host:port`.
     address: String,
-    constants: Constants,
-    known: Known,
+    form: Arc<Form>,
     route: Mutex<Option<Arc<Route>>>,
     most: AtomicUsize,
     /// Whether several datagrams may be sent with one call.
@@ -56,13 +52,12 @@ struct Route {
 }
 
 impl Daemon {
-    pub(super) fn new(address: String, constants: Constants, known: Known) -> Self {
+    pub(super) fn new(address: String, form: Arc<Form>) -> Self {
         Self {
             address,
-            constants,
-            known,
+            form,
             route: Mutex::default(),
-            most: AtomicUsize::new(LARGEST),
+            most: AtomicUsize::new(document::LARGEST),
             joins: AtomicBool::new(true),
         }
     }
@@ -86,8 +81,7 @@ impl Daemon {
     }
 
     fn draw(&self, item: &Item, documents: &mut Documents) {
-        documents.clear();
-        document::draw(item, &self.constants, self.known.get(), self.most.load(Ordering::Relaxed), documents);
+        document::draw(item, &self.form, self.most.load(Ordering::Relaxed), documents);
     }
 
     /// How large a datagram may be to be sent with others.
@@ -202,6 +196,7 @@ impl Sink for Daemon {
         let weight = match item {
             Item::Segment { record, .. } => record.weight(),
             Item::Straggler { span, .. } => span_weight(span),
+            Item::Drawn(document) => document.len(),
         };
         Measure { weight, items: 1 }
     }
@@ -254,7 +249,7 @@ mod tests {
         let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let daemon = || {
             let address = receiver.local_addr().unwrap().to_string();
-            Daemon::new(address, Constants::default(), Known::default())
+            Daemon::new(address, Arc::default())
         };
         let item = |spans: u64| {
             let record = Arc::new(with_spans((1..=spans).map(|id| span(id, OWN)).collect()));
@@ -288,7 +283,7 @@ mod tests {
     async fn segments_arrive_one_by_one_whether_they_are_sent_together_or_not() {
         let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = receiver.local_addr().unwrap().to_string();
-        let daemon = Daemon::new(address, Constants::default(), Known::default());
+        let daemon = Daemon::new(address, Arc::default());
         // Of all sizes, so that there are several runs.
         let batch: Vec<_> = (0..32_usize)
             .map(|at| {
@@ -321,7 +316,7 @@ mod tests {
     async fn what_cannot_be_sent_together_is_sent_alone_from_then_on() {
         let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = receiver.local_addr().unwrap().to_string();
-        let daemon = Daemon::new(address, Constants::default(), Known::default());
+        let daemon = Daemon::new(address, Arc::default());
         let route = daemon.route().await.unwrap();
         let (mut run, said) = (Run::default(), String::new());
         // More than the kernel takes apart.
@@ -345,7 +340,7 @@ mod tests {
     async fn what_is_too_large_for_the_network_is_sent_in_smaller_pieces() {
         let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = receiver.local_addr().unwrap().to_string();
-        let daemon = Daemon::new(address, Constants::default(), Known::default());
+        let daemon = Daemon::new(address, Arc::default());
         // More than a datagram can have.
         daemon.most.store(80_000, Ordering::Relaxed);
         let spans = (1..=20).map(|id| {

@@ -1,16 +1,17 @@
 //! X-Ray's part of a request: the decision whether to trace it, which is made once, before the handler.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use http::header::HOST;
 use http::{HeaderValue, response};
 use opentelemetry_sdk::trace::SpanData;
 
-use super::document::Item;
+use super::document::{self, Form, Item};
 use super::naming::Naming;
 use super::sampling::{Asked, Sampler};
-use crate::telemetry::delivery::Queue;
+use crate::telemetry::delivery::{Pad, Queue};
 use crate::telemetry::observe::{
     Enlist, EnlistLayer, Exchange, RequestFacts, RequestRecord, Sampled, View, X_AMZN_TRACE_ID, amzn_root,
 };
@@ -20,10 +21,20 @@ pub type SegmentLayer = EnlistLayer<Segments>;
 
 /// What [`SegmentLayer`] enlists.
 #[derive(Debug, Clone)]
-pub struct Segments {
+pub struct Segments(pub(super) Arc<Parts>);
+
+/// What every request's view has in common.
+#[derive(Debug)]
+pub(super) struct Parts {
     pub(super) sampler: Sampler,
     pub(super) naming: Arc<Naming>,
+    pub(super) form: Arc<Form>,
     pub(super) queue: Queue<Item>,
+}
+
+thread_local! {
+    /// What ends on this thread is drawn on it.
+    static PAD: RefCell<Pad> = RefCell::default();
 }
 
 impl Enlist for Segments {
@@ -40,7 +51,7 @@ impl Segments {
     fn decide(&self, exchange: &Exchange) -> SegmentView {
         let request = exchange.request();
         let host = host(request);
-        let name = self.naming.of(host.as_deref());
+        let name = self.0.naming.of(host.as_deref());
         let told = exchange.identity().amzn.as_ref().and_then(|header| header.sampled);
         let (sampled, rule) = match told {
             Some(Sampled::Yes) => (true, None),
@@ -53,14 +64,14 @@ impl Segments {
                     service_name: &name,
                     service_type: None,
                 };
-                let decision = self.sampler.decide(&asked);
+                let decision = self.0.sampler.decide(&asked);
                 // Local rules are nobody's but ours; X-Ray knows the names of its own.
                 (decision.sampled, decision.central.then_some(decision.rule))
             }
         };
         exchange.set_amzn_sampled(sampled);
         let answer = (told == Some(Sampled::Ask)).then(|| signed(exchange, sampled)).flatten();
-        SegmentView { queue: self.queue.clone(), name: Some(name), sampled, rule, answer }
+        SegmentView { parts: Arc::clone(&self.0), name: Some(name), sampled, rule, answer }
     }
 }
 
@@ -80,7 +91,7 @@ fn signed(exchange: &Exchange, sampled: bool) -> Option<HeaderValue> {
 }
 
 struct SegmentView {
-    queue: Queue<Item>,
+    parts: Arc<Parts>,
     name: Option<String>,
     sampled: bool,
     rule: Option<Arc<str>>,
@@ -96,18 +107,25 @@ impl View for SegmentView {
 
     fn on_close(&mut self, record: &Arc<RequestRecord>) {
         if !self.sampled {
-            return self.queue.ledger().enter(|tally| tally.sample_out(1));
+            return self.parts.queue.ledger().enter(|tally| tally.sample_out(1));
         }
-        let (record, name) = (Arc::clone(record), self.name.take().unwrap_or_default());
-        self.queue.push(Item::Segment { record, name, rule: self.rule.take() });
+        let Parts { queue, form, .. } = &*self.parts;
+        let (is_light, record) = (record.is_light(), Arc::clone(record));
+        let name = self.name.take().unwrap_or_default();
+        let item = Item::Segment { record, name, rule: self.rule.take() };
+        if is_light {
+            queue.push_drawn(item, |item| PAD.with_borrow_mut(|pad| document::draw_light(item, form, pad)));
+        } else {
+            queue.push(item);
+        }
     }
 
     fn on_straggler(&mut self, record: &Arc<RequestRecord>, span: &SpanData) {
         if self.sampled {
             let (record, span) = (Arc::clone(record), Box::new(span.clone()));
-            self.queue.push(Item::Straggler { record, span });
+            self.parts.queue.push(Item::Straggler { record, span });
         } else {
-            self.queue.ledger().enter(|tally| tally.sample_out(1));
+            self.parts.queue.ledger().enter(|tally| tally.sample_out(1));
         }
     }
 }

@@ -40,6 +40,13 @@ pub(super) struct Sources {
     pub(super) ec2: Option<Url>,
 }
 
+#[cfg(test)]
+impl From<Surroundings> for Known {
+    fn from(known: Surroundings) -> Self {
+        Self(Arc::new(known.into()))
+    }
+}
+
 impl Known {
     /// What is known by now; nothing before the answers are there.
     pub(super) fn get(&self) -> &Surroundings {

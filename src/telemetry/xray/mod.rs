@@ -15,9 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::document::is_name_character;
+use self::layer::Parts;
 pub use self::layer::{SegmentLayer, Segments};
 
-use self::document::{Constants, Item};
+use self::document::{Constants, Form, Item};
 use self::exporter::Daemon;
 use self::metadata::Known;
 use self::naming::Naming;
@@ -57,9 +58,9 @@ impl Xray {
     ) -> Option<Self> {
         let daemon = config.daemon.clone()?;
         let constants = Constants { version: version.to_owned(), log_group };
-        let known = Known::default();
+        let form = Arc::new(Form { constants, known: Known::default() });
         let (ecs, ec2) = (config.ecs_metadata.clone(), config.ec2_metadata.clone());
-        around.runtime.spawn(known.clone().find_out(metadata::Sources { ecs, ec2 }));
+        around.runtime.spawn(form.known.clone().find_out(metadata::Sources { ecs, ec2 }));
 
         let local = config.local_rules.clone();
         let sampler = match config.pattern {
@@ -76,10 +77,11 @@ impl Xray {
             backoff: BACKOFF,
             keep: KEEP,
         };
-        let sink = Daemon::new(daemon.udp, constants, known);
+        let sink = Daemon::new(daemon.udp, Arc::clone(&form));
         let delivery = Delivery::start(sink, policy, status, around.books.open(XRAY), around.runtime);
         let naming = Arc::new(Naming::new(&config.name, config.pattern.clone()));
-        let layer = EnlistLayer(Segments { sampler, naming, queue: delivery.queue().clone() });
+        let layer =
+            EnlistLayer(Segments(Arc::new(Parts { sampler, naming, form, queue: delivery.queue().clone() })));
         Some(Self { delivery, poller, layer })
     }
 

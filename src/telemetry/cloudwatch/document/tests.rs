@@ -71,8 +71,12 @@ fn of(record: RequestRecord, form: &Form) -> Line {
     drawn(Item::Request(Arc::new(record)), form)
 }
 
+fn on_pad(item: Item, form: &Form) -> Item {
+    draw(item, form, &mut Pad::default())
+}
+
 fn drawn(item: Item, form: &Form) -> Line {
-    draw(item, form).line().unwrap().clone()
+    on_pad(item, form).line().unwrap().clone()
 }
 
 fn of_event(event: LogEvent, form: &Form) -> Line {
@@ -135,7 +139,7 @@ fn lines_are_in_the_order_of_their_times_and_stay_in_theirs_within_one() {
     let at = |millis: u64, message: &str| {
         let mut event = event(message);
         event.time = moment() + Duration::from_millis(millis);
-        draw(Item::Event(Arc::new(event)), &CLASSIC)
+        on_pad(Item::Event(Arc::new(event)), &CLASSIC)
     };
     let items = [at(5, "c"), at(1, "a"), at(5, "d"), at(2, "b")];
     let messages: Vec<_> = lines(&items).into_iter().map(Line::message).collect();
@@ -260,10 +264,10 @@ fn every_line_has_an_id_of_its_own() {
 #[test]
 fn what_was_on_disk_is_the_same_line() {
     for item in [Item::Request(Arc::new(record(facts()))), Item::Event(Arc::new(event("hello é")))] {
-        let (item, mut bytes) = (draw(item, &JSON), Vec::new());
+        let (item, mut bytes) = (on_pad(item, &JSON), Vec::new());
         encode(&item, &mut bytes);
         let read = decode(&bytes).unwrap();
-        assert_eq!(draw(read, &CLASSIC).line(), item.line(), "it was drawn before");
+        assert_eq!(on_pad(read, &CLASSIC).line(), item.line(), "it was drawn before");
         assert_eq!(weight(&decode(&bytes).unwrap()), SHARE * item.line().unwrap().size());
     }
     for bytes in [&b""[..], b"1234567", b"12345678", b"12345678\xff"] {
@@ -284,6 +288,6 @@ fn debug_events_are_worth_least_and_failures_most() {
         (Item::Event(Arc::new(event("hello"))), Rank::Notable),
     ] {
         assert_eq!(rank(&item), expected, "{item:?}");
-        assert_eq!(rank(&draw(item, &JSON)), expected, "drawn");
+        assert_eq!(rank(&on_pad(item, &JSON)), expected, "drawn");
     }
 }

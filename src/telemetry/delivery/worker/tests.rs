@@ -55,7 +55,7 @@ impl Sink for Scripted {
         }
     }
 
-    fn draw(&self, item: u32) -> u32 {
+    fn draw(&self, item: u32, _: &mut Pad) -> u32 {
         assert_ne!(item, UNDRAWABLE);
         item
     }

@@ -157,8 +157,8 @@ impl Identity {
 pub fn trace_parent(trace_id: TraceId, span_id: SpanId, sampled: bool) -> HeaderValue {
     let flags: &[u8; 2] = if sampled { b"01" } else { b"00" };
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    hex(&trace_id.to_bytes(), &mut text[3..35]);
-    hex(&span_id.to_bytes(), &mut text[36..52]);
+    text[3..35].copy_from_slice(hex_pairs(trace_id.to_bytes()).as_flattened());
+    text[36..52].copy_from_slice(hex_pairs(span_id.to_bytes()).as_flattened());
     text[53..].copy_from_slice(flags);
     ascii_value(&text)
 }
@@ -167,13 +167,22 @@ pub fn trace_parent(trace_id: TraceId, span_id: SpanId, sampled: bool) -> Header
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AmznTraceId(pub TraceId);
 
+impl AmznTraceId {
+    /// Its digits and its dashes.
+    #[must_use]
+    pub fn digits(self) -> [u8; 35] {
+        let mut text = *b"1-00000000-000000000000000000000000";
+        let pairs = hex_pairs(self.0.to_bytes());
+        let (epoch, rest) = pairs.as_flattened().split_at(8);
+        text[2..10].copy_from_slice(epoch);
+        text[11..].copy_from_slice(rest);
+        text
+    }
+}
+
 impl fmt::Display for AmznTraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = *b"1-00000000-000000000000000000000000";
-        let id = self.0.to_bytes();
-        hex(&id[..4], &mut text[2..10]);
-        hex(&id[4..], &mut text[11..]);
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
@@ -210,13 +219,6 @@ pub fn hex_pairs<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
     bytes.map(|byte| HEX[usize::from(byte)])
 }
 
-/// Writes `bytes` as lowercase hexadecimal into `out`, which is twice as long.
-fn hex(bytes: &[u8], out: &mut [u8]) {
-    for (byte, pair) in bytes.iter().zip(out.chunks_exact_mut(2)) {
-        pair.copy_from_slice(&HEX[usize::from(*byte)]);
-    }
-}
-
 /// Each byte's two digits.
 static HEX: [[u8; 2]; 256] = {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -232,9 +234,7 @@ static HEX: [[u8; 2]; 256] = {
 /// An id as its hexadecimal digits: what its `to_string` says, for a tenth of the work.
 #[must_use]
 pub fn id_text<const BYTES: usize>(id: [u8; BYTES]) -> String {
-    let mut text = vec![0; 2 * BYTES];
-    hex(&id, &mut text);
-    String::from_utf8(text).unwrap_or_default()
+    String::from_utf8(hex_pairs(id).as_flattened().to_vec()).unwrap_or_default()
 }
 
 fn ascii_value(text: &[u8]) -> HeaderValue {
@@ -245,9 +245,7 @@ fn ascii_value(text: &[u8]) -> HeaderValue {
 #[must_use]
 pub fn amzn_root(trace_id: TraceId) -> HeaderValue {
     let mut text = *b"Root=1-00000000-000000000000000000000000";
-    let id = trace_id.to_bytes();
-    hex(&id[..4], &mut text[7..15]);
-    hex(&id[4..], &mut text[16..]);
+    text[5..].copy_from_slice(&AmznTraceId(trace_id).digits());
     ascii_value(&text)
 }
 

@@ -11,8 +11,21 @@ const FIXED_64: u64 = 1;
 const LENGTH: u64 = 2;
 const FIXED_32: u64 = 5;
 
+/// The keys of fields 1 and 2 behind their length.
+const FIRST: u8 = 0x0a;
+const SECOND: u8 = 0x12;
+/// The key of field 3 before a number.
+const COUNT: u8 = 0x18;
+
 /// What is before a message in bytes at most: a key and a length.
 const MOST_BEFORE: usize = 20;
+
+impl From<Vec<u8>> for Message {
+    /// Fields behind those that are written already.
+    fn from(written: Vec<u8>) -> Self {
+        Self(written)
+    }
+}
 
 impl Message {
     pub(super) fn with_capacity(bytes: usize) -> Self {
@@ -35,8 +48,18 @@ impl Message {
 
     /// Begins a message within this one, which will take `length` bytes.
     pub(super) fn open(&mut self, field: u64, length: usize) {
-        self.key(field, LENGTH);
-        self.varint(length as u64);
+        self.head(field, LENGTH, length as u64);
+    }
+
+    /// A key and a number, which are small, as a rule.
+    #[inline]
+    fn head(&mut self, field: u64, kind: u64, number: u64) {
+        let key = field << 3 | kind;
+        if key < 0x80 && number < 0x80 {
+            return self.raw(&[low_seven(key), low_seven(number)]);
+        }
+        self.varint(key);
+        self.varint(number);
     }
 
     fn varint(&mut self, mut value: u64) {
@@ -64,13 +87,18 @@ impl Message {
 
     /// A number that was chosen.
     pub(super) fn chosen_uint(&mut self, field: u64, value: u64) {
-        self.key(field, VARINT);
-        self.varint(value);
+        self.head(field, VARINT, value);
     }
 
     pub(super) fn fixed64(&mut self, field: u64, value: u64) {
-        self.key(field, FIXED_64);
-        self.0.extend_from_slice(&value.to_le_bytes());
+        let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+        match u8::try_from(field << 3 | FIXED_64) {
+            Ok(key @ 0..0x80) => self.raw(&[key, a, b, c, d, e, f, g, h]),
+            _ => {
+                self.key(field, FIXED_64);
+                self.raw(&[a, b, c, d, e, f, g, h]);
+            }
+        }
     }
 
     pub(super) fn fixed32(&mut self, field: u64, value: u32) {
@@ -88,9 +116,8 @@ impl Message {
 
     /// Bytes or text that were chosen, or one of several.
     pub(super) fn chosen_bytes(&mut self, field: u64, value: &[u8]) {
-        self.key(field, LENGTH);
-        self.varint(value.len() as u64);
-        self.0.extend_from_slice(value);
+        self.head(field, LENGTH, value.len() as u64);
+        self.raw(value);
     }
 
     /// A `KeyValue` with text, which most are: what is in it has lengths that are known before it is written.
@@ -98,23 +125,64 @@ impl Message {
         let value = field_length(1, text.len());
         let length = bytes_length(1, key) + field_length(2, value);
         self.0.reserve(length + MOST_BEFORE);
-        self.open(field, length);
-        self.bytes(1, key);
-        self.open(2, value);
-        self.chosen_bytes(1, text);
+        match (field, length, key) {
+            // All lengths within are smaller still.
+            (0..16, 0..0x80, [_, ..]) => {
+                self.raw(&[low_seven(field << 3 | LENGTH), small(length), FIRST, small(key.len())]);
+                self.raw(key);
+                self.raw(&[SECOND, small(value), FIRST, small(text.len())]);
+                self.raw(text);
+            }
+            _ => {
+                self.open(field, length);
+                self.bytes(1, key);
+                self.open(2, value);
+                self.chosen_bytes(1, text);
+            }
+        }
     }
 
-    /// A message within this one.
+    /// A `KeyValue` with a number.
+    pub(super) fn count(&mut self, field: u64, key: &[u8], number: u64) {
+        let value = 1 + varint_length(number);
+        let length = bytes_length(1, key) + field_length(2, value);
+        self.0.reserve(length + MOST_BEFORE);
+        match (field, length, key) {
+            (0..16, 0..0x80, [_, ..]) => {
+                self.raw(&[low_seven(field << 3 | LENGTH), small(length), FIRST, small(key.len())]);
+                self.raw(key);
+                self.raw(&[SECOND, small(value), COUNT]);
+                self.varint(number);
+            }
+            _ => {
+                self.open(field, length);
+                self.bytes(1, key);
+                self.open(2, value);
+                self.chosen_uint(3, number);
+            }
+        }
+    }
+
+    /// A message within this one, of less than 128 bytes, as a rule.
     pub(super) fn message(&mut self, field: u64, write: impl FnOnce(&mut Self)) {
+        self.message_behind::<1>(field, write);
+    }
+
+    /// The same for one of more.
+    pub(super) fn long_message(&mut self, field: u64, write: impl FnOnce(&mut Self)) {
+        self.message_behind::<2>(field, write);
+    }
+
+    /// What takes another length than `ROOM` is moved when that is known.
+    fn message_behind<const ROOM: usize>(&mut self, field: u64, write: impl FnOnce(&mut Self)) {
         self.key(field, LENGTH);
         let at = self.0.len();
-        // A byte for the length, which is enough for most; what is longer makes room when its length is known.
-        self.0.push(0);
+        self.raw(&[0; ROOM]);
         write(self);
-        let length = self.0.len() - at - 1;
+        let length = self.0.len() - at - ROOM;
         let mut place = at;
         let mut left = length as u64;
-        self.make_room(at + 1, length);
+        self.make_room(at, ROOM, length);
         while left >= 0x80 {
             self.put(place, low_seven(left) | 0x80);
             (place, left) = (place + 1, left >> 7);
@@ -122,12 +190,14 @@ impl Message {
         self.put(place, low_seven(left));
     }
 
-    /// Moves the last `length` bytes, which begin at `from`, as far as their length takes more than one byte.
-    fn make_room(&mut self, from: usize, length: usize) {
-        let more = varint_length(length as u64) - 1;
-        if more > 0 {
-            self.0.resize(from + length + more, 0);
-            self.0.copy_within(from..from + length, from + more);
+    /// Moves the last `length` bytes to where they begin behind their length, which is at `at` and has `room`.
+    fn make_room(&mut self, at: usize, room: usize, length: usize) {
+        let (begin, end) = (at + room, at + room + length);
+        let moved = at + varint_length(length as u64);
+        if moved != begin {
+            self.0.resize(end.max(moved + length), 0);
+            self.0.copy_within(begin..end, moved);
+            self.0.truncate(moved + length);
         }
     }
 
@@ -151,6 +221,11 @@ fn bytes_length(field: u64, value: &[u8]) -> usize {
 fn varint_length(value: u64) -> usize {
     let bits = u64::BITS - value.leading_zeros();
     bits.max(1).div_ceil(7) as usize
+}
+
+/// A length that is known to be less than 128.
+fn small(length: usize) -> u8 {
+    low_seven(length as u64)
 }
 
 fn low_seven(value: u64) -> u8 {
@@ -190,13 +265,21 @@ mod tests {
             written.bytes(5, &text);
             written.fixed64(7, time);
             written.pair(9, key.as_bytes(), text.as_bytes());
-            written.message(9, |attribute| {
-                attribute.bytes(1, &key);
-                attribute.message(2, |value| value.chosen_uint(3, number.cast_unsigned()));
-            });
+            written.count(9, key.as_bytes(), number.cast_unsigned());
             written.uint(10, dropped);
             written.fixed32(16, flags);
-            prop_assert_eq!(written.into_bytes(), span.encode_to_vec());
+            let written = written.into_bytes();
+            prop_assert_eq!(&written, &span.encode_to_vec());
+            // As a message, however much room its length was given before it was known.
+            for length in [written.len(), text.len().min(written.len())] {
+                let mut expected = Message::default();
+                expected.chosen_bytes(2, &written[..length]);
+                let (mut short, mut long) = (Message::default(), Message::default());
+                short.message(2, |message| message.raw(&written[..length]));
+                long.long_message(2, |message| message.raw(&written[..length]));
+                prop_assert_eq!(short.into_bytes(), expected.clone().into_bytes());
+                prop_assert_eq!(long.into_bytes(), expected.into_bytes());
+            }
         }
     }
 }

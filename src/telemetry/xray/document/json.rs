@@ -2,7 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::telemetry::observe::hex_pairs;
+use crate::telemetry::observe::line::is_plain;
+use crate::telemetry::observe::{AmznTraceId, hex_pairs};
 
 /// A key as it is written: with a comma in front, which becomes a brace where the object begins.
 macro_rules! key {
@@ -42,6 +43,13 @@ impl<'a> Object<'a> {
             self.out.extend_from_slice(key.as_bytes());
             value.write(self.out);
         }
+        self
+    }
+
+    /// Fields that are the same in all documents, each as [`key!`] begins one.
+    #[inline]
+    pub(super) fn constant(&mut self, fields: &'static str) -> &mut Self {
+        self.out.extend_from_slice(fields.as_bytes());
         self
     }
 
@@ -135,11 +143,9 @@ pub(super) struct TraceIdText(pub(super) opentelemetry::trace::TraceId);
 
 impl Json for TraceIdText {
     fn write(self, out: &mut Vec<u8>) {
-        let digits = hex_pairs(self.0.to_bytes());
-        let (epoch, rest) = digits.as_flattened().split_at(8);
-        for piece in [b"\"1-", epoch, b"-", rest, b"\""] {
-            out.extend_from_slice(piece);
-        }
+        out.push(b'"');
+        out.extend_from_slice(&AmznTraceId(self.0).digits());
+        out.push(b'"');
     }
 }
 
@@ -178,12 +184,6 @@ impl Json for Pieces<'_> {
         }
         out.push(b'"');
     }
-}
-
-/// Without a branch for each byte, so that many are looked at at once.
-fn is_plain(text: &str) -> bool {
-    let plain = |byte: u8| (byte >= b' ') & (byte != b'"') & (byte != b'\\');
-    text.bytes().fold(true, |all, byte| all & plain(byte))
 }
 
 fn escape(text: &str, out: &mut Vec<u8>) {

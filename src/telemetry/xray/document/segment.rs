@@ -7,9 +7,21 @@ use super::fields::Sorted;
 use super::json::{Object, Pieces, key};
 use super::names::legal;
 use super::{Constants, Document, LONGEST, Part, cut};
-use crate::telemetry::observe::{RequestFacts, RequestRecord, Verdict, conventions};
+use crate::telemetry::observe::conventions::Address;
+use crate::telemetry::observe::{RequestFacts, RequestRecord, Verdict};
 use crate::telemetry::xray::metadata::Surroundings;
 
+/// Who has drawn the document.
+const SDK: &str = concat!(
+    key!("sdk"),
+    "\"",
+    env!("CARGO_PKG_NAME"),
+    " for Rust\"",
+    key!("sdk_version"),
+    "\"",
+    env!("CARGO_PKG_VERSION"),
+    "\""
+);
 /// The most characters of a rule's name.
 const LONGEST_RULE: usize = 32;
 
@@ -49,7 +61,7 @@ impl<'a> Segment<'a> {
             .object(key!("service"), |service| {
                 service
                     .field(key!("version"), cut(&constants.version, LONGEST))
-                    .field(key!("runtime"), "rust");
+                    .constant(concat!(key!("runtime"), "\"rust\""));
             })
             .field(key!("user"), record.user.as_deref().map(|user| cut(user, LONGEST)))
             .field(key!("origin"), around.origin)
@@ -70,7 +82,7 @@ impl<'a> Segment<'a> {
 
     fn http(&self, http: &mut Object<'_>) {
         let (record, request) = (self.record, self.record.request());
-        let client_ip = request.client_address.map(conventions::address);
+        let client_ip = request.client_address.map(Address::of);
         let status = record.status.as_ref().map(StatusCode::as_u16);
         http.object(key!("request"), |object| {
             object.field(key!("method"), cut(request.method.as_str(), LONGEST));
@@ -79,7 +91,7 @@ impl<'a> Segment<'a> {
             });
             object
                 .field(key!("user_agent"), request.user_agent().map(|agent| cut(agent, LONGEST)))
-                .field(key!("client_ip"), client_ip.as_deref())
+                .field(key!("client_ip"), client_ip.as_ref().map(Address::as_str))
                 .field(key!("x_forwarded_for"), request.client_forwarded.then_some(true));
         })
         .object(key!("response"), |response| {
@@ -96,8 +108,7 @@ impl<'a> Segment<'a> {
         };
         aws.field(key!("account_id"), around.account_id.as_deref())
             .object(key!("xray"), |xray| {
-                xray.field(key!("sdk"), concat!(env!("CARGO_PKG_NAME"), " for Rust"))
-                    .field(key!("sdk_version"), env!("CARGO_PKG_VERSION"))
+                xray.constant(SDK)
                     .field(key!("sampling_rule_name"), self.rule.map(|rule| cut(rule, LONGEST_RULE)));
             })
             .array(key!("cloudwatch_logs"), &constants.log_group, |group, out| {

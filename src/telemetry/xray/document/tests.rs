@@ -9,6 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
+use super::super::metadata::Surroundings;
 use super::*;
 use crate::telemetry::observe::{
     Fault, Identity, Opening, Outcome, PanicReport, RequestFacts, Scheme, Stage,
@@ -96,8 +97,9 @@ fn drawn(record: RequestRecord, most: usize) -> Vec<Json> {
 #[track_caller]
 fn checked(item: &Item, around: &Surroundings, most: usize) -> Vec<Json> {
     let constants = Constants { version: "1.0".to_owned(), log_group: Some("cruddur".to_owned()) };
+    let form = Form { constants, known: Known::from(around.clone()) };
     let mut documents = Documents::default();
-    draw(item, &constants, around, most, &mut documents);
+    draw(item, &form, most, &mut documents);
     let check = |document: &[u8]| {
         assert!(document.len() <= most, "{} of {most} bytes", document.len());
         segment::check(document).unwrap_or_else(|faults| panic!("{faults:#?}"))
@@ -418,4 +420,37 @@ fn times_before_1970_and_ends_before_their_beginnings_are_put_right() {
     };
     assert_eq!(times(0), (0.0, 0.0));
     assert_eq!(times(1), (1_795_219_308.0, 1_795_219_308.0));
+}
+
+#[test]
+fn only_what_is_one_small_document_is_drawn_at_once() {
+    let (form, mut pad) = (Form::default(), Pad::default());
+    let segment = |record| Item::Segment { record: Arc::new(record), name: "cruddur".to_owned(), rule: None };
+    let (item, mut expected) = (segment(with_spans(vec![span(1, OWN)])), Documents::default());
+    draw(&item, &form, LARGEST, &mut expected);
+    let Item::Drawn(document) = draw_light(item, &form, &mut pad) else { panic!("a small one") };
+    assert_eq!(expected.only(), Some(&document[..]));
+    let mut again = Documents::default();
+    draw(&Item::Drawn(document), &form, LEAST, &mut again);
+    assert_eq!(again.only(), expected.only(), "as it is");
+
+    let mut long = with_spans(Vec::new());
+    long.attributes = vec![KeyValue::new("note", "x".repeat(LEAST))];
+    // One within the other, too deep for one document.
+    let deep = with_spans((1..40).map(|id| span(id, if id == 1 { OWN } else { id - 1 })).collect());
+    for record in [long, deep] {
+        assert!(matches!(draw_light(segment(record), &form, &mut pad), Item::Segment { .. }));
+    }
+}
+
+#[test]
+fn failures_and_what_is_long_are_for_the_worker() {
+    let usual = || with_spans(vec![span(1, OWN)]);
+    assert!(usual().is_light());
+    let panic = PanicReport { message: String::new(), location: None, backtrace: None };
+    let [mut failed, mut panicked] = [usual(), usual()];
+    failed.fault = Some(Fault::capture(&std::fmt::Error));
+    panicked.panic = Some(panic);
+    let long = with_spans((1..100).map(|id| span(id, OWN)).collect());
+    assert!([failed, panicked, long].iter().all(|record| !record.is_light()));
 }

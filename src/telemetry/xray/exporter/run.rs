@@ -46,6 +46,8 @@ impl Run {
     /// Adds a datagram, a header and a document, that [`Run::takes`]; returns its size.
     pub(super) fn push(&mut self, header: &[u8], document: &[u8]) -> usize {
         if self.bytes.is_empty() {
+            // At once, for what grows is copied again and again.
+            self.bytes.reserve(LONGEST);
             self.size = (header.len() + document.len()).next_multiple_of(STEP);
         }
         let end = self.bytes.len() + self.size;
