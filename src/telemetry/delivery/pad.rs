@@ -3,7 +3,9 @@
 //! An item waits for its batch as long as that takes to fill, in which time megabytes are drawn. An allocation for each
 //! of them costs more than to draw it: what is allocated one by one is freed one by one, and by then no cache has it.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::thread::LocalKey;
 
 use bytes::{Bytes, BytesMut};
 
@@ -23,6 +25,12 @@ pub struct Pad {
 }
 
 impl Pad {
+    /// Has `draw` draw on the thread's pad, or where that is in use or gone already, as at a thread's end, on another.
+    pub fn of_thread<T>(own: &'static LocalKey<RefCell<Self>>, draw: impl FnOnce(&mut Self) -> T) -> T {
+        let is_free = own.try_with(|pad| pad.try_borrow_mut().is_ok());
+        if is_free == Ok(true) { own.with_borrow_mut(draw) } else { draw(&mut Self::default()) }
+    }
+
     /// The bytes that `draw` appends. They share their block with their neighbours'.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Vec<u8>)) -> Bytes {
         self.sketch.clear();
@@ -84,6 +92,18 @@ mod tests {
         let many: Vec<_> = (0..2 * KEPT).map(|_| block(&mut pad)).collect();
         assert_eq!(pad.full.len(), KEPT);
         drop((second, third, many));
+    }
+
+    #[test]
+    fn a_threads_pad_that_is_in_use_is_no_reason_not_to_draw() {
+        thread_local! {
+            static PAD: RefCell<Pad> = RefCell::default();
+        }
+        let draw = |pad: &mut Pad| pad.draw(|out| out.extend_from_slice(b"piece"));
+        let (outer, inner) = Pad::of_thread(&PAD, |pad| (draw(pad), Pad::of_thread(&PAD, draw)));
+        assert_eq!((&outer[..], &inner[..]), (&b"piece"[..], &b"piece"[..]));
+        let next = Pad::of_thread(&PAD, draw);
+        assert_eq!(outer.as_ptr_range().end, next.as_ptr_range().start, "it is the thread's");
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Measure {
 struct Waiting<T> {
     /// What is drawn.
     entries: VecDeque<Entry<T>>,
-    /// What is not, which is newer.
+    /// What has come since the worker looked, which is newer and may have to be drawn.
     fresh: Vec<Entry<T>>,
     /// What `entries` and `fresh` sum up to.
     sum: Measure,

@@ -58,23 +58,10 @@ fn date(days: u64) -> (u64, u64, u64) {
 }
 
 /// The last digits of a number, as many as there is room for.
-#[inline(always)]
-fn write_digits(text: &mut [u8], number: u64) {
-    // Dividing takes half as long where less than 2^32 is divided.
-    match u32::try_from(number) {
-        Ok(mut number) => {
-            for digit in text.iter_mut().rev() {
-                *digit = b'0' + (number % 10) as u8;
-                number /= 10;
-            }
-        }
-        Err(_) => {
-            let mut number = number;
-            for digit in text.iter_mut().rev() {
-                *digit = b'0' + (number % 10) as u8;
-                number /= 10;
-            }
-        }
+fn write_digits(text: &mut [u8], mut number: u64) {
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 

@@ -65,7 +65,7 @@ impl View for SpanView {
         }
         let item = || Item::Request(Arc::clone(record));
         if wanted > 0 && record.is_light() {
-            queue.push_drawn(item(), |item| PAD.with_borrow_mut(|pad| document::draw(item, form, pad)));
+            queue.push_drawn(item(), |item| Pad::of_thread(&PAD, |pad| document::draw(item, form, pad)));
         } else if wanted > 0 {
             queue.push(item());
         }

@@ -114,7 +114,7 @@ impl View for SegmentView {
         let name = self.name.take().unwrap_or_default();
         let item = Item::Segment { record, name, rule: self.rule.take() };
         if is_light {
-            queue.push_drawn(item, |item| PAD.with_borrow_mut(|pad| document::draw_light(item, form, pad)));
+            queue.push_drawn(item, |item| Pad::of_thread(&PAD, |pad| document::draw_light(item, form, pad)));
         } else {
             queue.push(item);
         }
