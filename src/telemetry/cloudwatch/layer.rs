@@ -44,11 +44,7 @@ impl LineView {
 
     fn push(&self, item: Item, is_light: bool) {
         let Inner { queue, form } = &*self.0;
-        if is_light {
-            queue.push_drawn(item, |item| Pad::of_thread(&PAD, |pad| document::draw(item, form, pad)));
-        } else {
-            queue.push(item);
-        }
+        queue.push_drawn(item, is_light, &PAD, |item, pad| document::draw(item, form, pad));
     }
 }
 

@@ -1,8 +1,8 @@
 //! How telemetry leaves the process; it knows no vendor.
 //!
 //! A view pushes on a [`Queue`], which never blocks, what it has drawn or what is to be drawn. A worker has the backend's
-//! [`Sink`] draw the latter, decides by pure functions what to send when (`batch`, `gate`), has the sink send it, and enters in the [`Ledger`] what became
-//! of it.
+//! [`Sink`] draw the latter, decides by pure functions what to send when (`batch`, `gate`), has the sink send it, and
+//! enters in the [`Ledger`] what became of it.
 //!
 //! ```text
 //! push -> queue: new -> drawn -> batch -> sink -> the wire

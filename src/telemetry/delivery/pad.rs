@@ -26,7 +26,10 @@ pub struct Pad {
 
 impl Pad {
     /// Has `draw` draw on the thread's pad, or where that is in use or gone already, as at a thread's end, on another.
-    pub fn of_thread<T>(own: &'static LocalKey<RefCell<Self>>, draw: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn of_thread<T>(
+        own: &'static LocalKey<RefCell<Self>>,
+        draw: impl FnOnce(&mut Self) -> T,
+    ) -> T {
         let is_free = own.try_with(|pad| pad.try_borrow_mut().is_ok());
         if is_free == Ok(true) { own.with_borrow_mut(draw) } else { draw(&mut Self::default()) }
     }

@@ -1,14 +1,17 @@
 //! What waits to be sent: bounded, and never in the way of whoever pushes.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::LocalKey;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::batch::{self, Limits};
 use super::ledger::Ledger;
+use super::pad::Pad;
 
 /// Where views leave what is to be delivered. Cloning shares it.
 pub struct Queue<T>(Arc<Shared<T>>);
@@ -140,11 +143,21 @@ impl<T> Queue<T> {
         self.hold(thing, measure, Entered::No)
     }
 
-    /// The same for what `draw` makes of it at once, while what it is drawn from is in the processor's cache: that takes
-    /// less than to hand it over. What panics is lost, and counted.
-    pub fn push_drawn(&self, thing: T, draw: impl FnOnce(T) -> T) -> bool {
+    /// The same for something that is drawn at once if it `is_light`, on the thread's `pad` and while what it is drawn from
+    /// is in the processor's cache, and by the worker if not. What panics is lost, and counted.
+    pub fn push_drawn(
+        &self,
+        thing: T,
+        is_light: bool,
+        pad: &'static LocalKey<RefCell<Pad>>,
+        draw: impl FnOnce(T, &mut Pad) -> T,
+    ) -> bool {
+        if !is_light {
+            return self.push(thing);
+        }
         let measure = (self.0.measure)(&thing);
-        let Some(drawn) = super::unless_panics(|| draw(thing)) else {
+        let drawn = super::unless_panics(|| Pad::of_thread(pad, |pad| draw(thing, pad)));
+        let Some(drawn) = drawn else {
             self.0.ledger.enter(|tally| tally.refuse(super::PANICKED, measure.items));
             return false;
         };
@@ -408,9 +421,12 @@ mod tests {
 
     #[test]
     fn what_is_drawn_at_once_is_measured_before_and_lost_where_that_panics() {
+        thread_local! {
+            static PAD: RefCell<Pad> = RefCell::default();
+        }
         let queue = queue(10, 100);
-        assert!(queue.push_drawn(3, |weight| 10 * weight));
-        assert!(!queue.push_drawn(2, |_| panic!("a test's panic")));
+        assert!(queue.push_drawn(3, true, &PAD, |weight, _| 10 * weight));
+        assert!(!queue.push_drawn(2, true, &PAD, |_, _| panic!("a test's panic")));
         assert_eq!(queue.waits().0, Measure { weight: 3, items: 1 });
         let tally = queue.ledger().tally();
         assert_eq!((tally.created, tally.queued, tally.dropped["sink_panicked"]), (2, 1, 1));

@@ -63,11 +63,9 @@ impl View for SpanView {
         if record.dropped_spans > 0 {
             queue.ledger().enter(|tally| tally.refuse("record_full", record.dropped_spans.into()));
         }
-        let item = || Item::Request(Arc::clone(record));
-        if wanted > 0 && record.is_light() {
-            queue.push_drawn(item(), |item| Pad::of_thread(&PAD, |pad| document::draw(item, form, pad)));
-        } else if wanted > 0 {
-            queue.push(item());
+        if wanted > 0 {
+            let (item, is_light) = (Item::Request(Arc::clone(record)), record.is_light());
+            queue.push_drawn(item, is_light, &PAD, |item, pad| document::draw(item, form, pad));
         }
     }
 

@@ -1,8 +1,8 @@
 //! OTLP: each request as spans at Honeycomb or a collector, and metrics beside them.
 //!
 //! [`SpanLayer`] enlists a view, which leaves the finished record, or the spans that `document` makes of it, in a queue;
-//! `exporter` is the wire, one attempt at a time. When to send and to try again
-//! is the delivery's business, for spans, metrics and what browsers relay alike.
+//! `exporter` is the wire, one attempt at a time. When to send and to try again is the delivery's business, for spans,
+//! metrics and what browsers relay alike.
 //!
 //! `opentelemetry-otlp` is not used: its batch processor loses spans, its certificates are not configurable, and
 //! with two senders there would be two authorities on retries.

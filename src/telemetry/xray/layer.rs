@@ -113,11 +113,7 @@ impl View for SegmentView {
         let (is_light, record) = (record.is_light(), Arc::clone(record));
         let name = self.name.take().unwrap_or_default();
         let item = Item::Segment { record, name, rule: self.rule.take() };
-        if is_light {
-            queue.push_drawn(item, |item| Pad::of_thread(&PAD, |pad| document::draw_light(item, form, pad)));
-        } else {
-            queue.push(item);
-        }
+        queue.push_drawn(item, is_light, &PAD, |item, pad| document::draw_light(item, form, pad));
     }
 
     fn on_straggler(&mut self, record: &Arc<RequestRecord>, span: &SpanData) {

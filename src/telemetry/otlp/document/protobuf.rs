@@ -11,12 +11,6 @@ const FIXED_64: u64 = 1;
 const LENGTH: u64 = 2;
 const FIXED_32: u64 = 5;
 
-/// The keys of fields 1 and 2 behind their length.
-const FIRST: u8 = 0x0a;
-const SECOND: u8 = 0x12;
-/// The key of field 3 before a number.
-const COUNT: u8 = 0x18;
-
 /// What is before a message in bytes at most: a key and a length.
 const MOST_BEFORE: usize = 20;
 
@@ -91,14 +85,8 @@ impl Message {
     }
 
     pub(super) fn fixed64(&mut self, field: u64, value: u64) {
-        let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-        match u8::try_from(field << 3 | FIXED_64) {
-            Ok(key @ 0..0x80) => self.raw(&[key, a, b, c, d, e, f, g, h]),
-            _ => {
-                self.key(field, FIXED_64);
-                self.raw(&[a, b, c, d, e, f, g, h]);
-            }
-        }
+        self.key(field, FIXED_64);
+        self.raw(&value.to_le_bytes());
     }
 
     pub(super) fn fixed32(&mut self, field: u64, value: u32) {
@@ -120,47 +108,25 @@ impl Message {
         self.raw(value);
     }
 
-    /// A `KeyValue` with text, which most are: what is in it has lengths that are known before it is written.
+    /// A `KeyValue` with text.
     pub(super) fn pair(&mut self, field: u64, key: &[u8], text: &[u8]) {
-        let value = field_length(1, text.len());
-        let length = bytes_length(1, key) + field_length(2, value);
-        self.0.reserve(length + MOST_BEFORE);
-        match (field, length, key) {
-            // All lengths within are smaller still.
-            (0..16, 0..0x80, [_, ..]) => {
-                self.raw(&[low_seven(field << 3 | LENGTH), small(length), FIRST, small(key.len())]);
-                self.raw(key);
-                self.raw(&[SECOND, small(value), FIRST, small(text.len())]);
-                self.raw(text);
-            }
-            _ => {
-                self.open(field, length);
-                self.bytes(1, key);
-                self.open(2, value);
-                self.chosen_bytes(1, text);
-            }
-        }
+        self.open_pair(field, key, field_length(1, text.len()));
+        self.chosen_bytes(1, text);
     }
 
     /// A `KeyValue` with a number.
     pub(super) fn count(&mut self, field: u64, key: &[u8], number: u64) {
-        let value = 1 + varint_length(number);
+        self.open_pair(field, key, 1 + varint_length(number));
+        self.chosen_uint(3, number);
+    }
+
+    /// Begins a `KeyValue` whose value will take `value` bytes: all of its lengths are known before it is written.
+    fn open_pair(&mut self, field: u64, key: &[u8], value: usize) {
         let length = bytes_length(1, key) + field_length(2, value);
         self.0.reserve(length + MOST_BEFORE);
-        match (field, length, key) {
-            (0..16, 0..0x80, [_, ..]) => {
-                self.raw(&[low_seven(field << 3 | LENGTH), small(length), FIRST, small(key.len())]);
-                self.raw(key);
-                self.raw(&[SECOND, small(value), COUNT]);
-                self.varint(number);
-            }
-            _ => {
-                self.open(field, length);
-                self.bytes(1, key);
-                self.open(2, value);
-                self.chosen_uint(3, number);
-            }
-        }
+        self.open(field, length);
+        self.bytes(1, key);
+        self.open(2, value);
     }
 
     /// A message within this one, of less than 128 bytes, as a rule.
@@ -221,11 +187,6 @@ fn bytes_length(field: u64, value: &[u8]) -> usize {
 fn varint_length(value: u64) -> usize {
     let bits = u64::BITS - value.leading_zeros();
     bits.max(1).div_ceil(7) as usize
-}
-
-/// A length that is known to be less than 128.
-fn small(length: usize) -> u8 {
-    low_seven(length as u64)
 }
 
 fn low_seven(value: u64) -> u8 {
