@@ -1,5 +1,7 @@
 //! Serving: the caller brings the listener and the moment to stop.
 
+mod aside;
+mod head_timer;
 mod health;
 mod relay;
 
@@ -24,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{ServiceBuilder, ServiceExt as _};
 
+use self::aside::Aside;
+use self::head_timer::HeadTimer;
 use crate::api::{self, CorsLayer, LimitsLayer, Origins, TimeoutLayer};
 use crate::config::Config;
 use crate::telemetry::observe::{CatchPanicLayer, Peer};
@@ -129,21 +133,21 @@ struct Connections {
     tasks: TaskTracker,
     draining: CancellationToken,
     cut: CancellationToken,
-    builder: Arc<Builder<Tracked>>,
+    builder: Builder<Tracked>,
 }
 
 impl Connections {
     fn new() -> Self {
         let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
         let mut builder = Builder::new(Tracked { tasks: tasks.clone(), cut: cut.clone() });
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder.http1().header_read_timeout(HEAD_TIMEOUT);
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_header_list_size(MAX_HEADER_LIST)
             .keep_alive_interval(HEAD_TIMEOUT)
             .keep_alive_timeout(HEAD_TIMEOUT);
-        Self { tasks, draining: CancellationToken::new(), cut, builder: Arc::new(builder) }
+        Self { tasks, draining: CancellationToken::new(), cut, builder }
     }
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, app: Router) {
@@ -157,24 +161,34 @@ impl Connections {
             request.extensions_mut().insert(Peer(peer));
             request
         }));
-        let (builder, draining) = (Arc::clone(&self.builder), self.draining.clone());
-        let connection = async move {
+        let (mut builder, cut) = (self.builder.clone(), self.cut.clone());
+        builder.http1().timer(HeadTimer::default());
+        let mut draining = Aside::new(self.draining.clone().cancelled_owned());
+        let mut ended = Aside::new(async move {
+            tokio::select! {
+                () = silent => {}
+                () = cut.cancelled() => {}
+            }
+        });
+        self.tasks.spawn(async move {
             let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-            let finished = tokio::select! {
-                biased;
-                finished = &mut connection => finished,
-                () = silent => return,
-                () = draining.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+            let mut is_draining = false;
+            let finished = loop {
+                tokio::select! {
+                    biased;
+                    finished = &mut connection => break finished,
+                    () = &mut ended => return,
+                    () = &mut draining, if !is_draining => {
+                        is_draining = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
                 }
             };
             // A client that left in the middle of things is the usual cause; each request has its own record.
             if let Err(error) = finished {
                 tracing::debug!(%peer, error, "a connection ended early");
             }
-        };
-        self.tasks.spawn(self.cut.clone().run_until_cancelled_owned(connection));
+        });
     }
 
     async fn drain(self, grace: Duration) -> Drained {
