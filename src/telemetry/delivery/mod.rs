@@ -93,7 +93,7 @@ impl<T: Send + Sync + 'static> Delivery<T> {
         let queue = Queue::new(S::measure, policy.capacity, policy.batch, ledger, through);
         let (deadline, due) = watch::channel(None);
         let (finished, done) = oneshot::channel();
-        let worker = Worker::new(sink, queue.clone(), policy, status.clone(), log.clone(), runtime.bell());
+        let worker = Worker::new(sink, queue.clone(), policy, status.clone(), log.clone());
         runtime.spawn(async move {
             worker.run(due).await;
             // Nobody may be waiting.

@@ -58,8 +58,10 @@ impl Measure {
 struct Waiting<T> {
     /// What is drawn.
     entries: VecDeque<Entry<T>>,
-    /// What has come since the worker looked, which is newer and may have to be drawn.
+    /// What is newer and may have to be drawn.
     fresh: Vec<Entry<T>>,
+    /// When the first came of what has come since the worker looked.
+    came: Option<Instant>,
     /// What `entries` and `fresh` sum up to.
     sum: Measure,
     /// What is not settled yet, waiting or on its way.
@@ -72,6 +74,13 @@ struct Waiting<T> {
 /// Whether the ledger knows of something already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entered {
+    Yes,
+    No,
+}
+
+/// Whether something has been drawn already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drawn {
     Yes,
     No,
 }
@@ -110,6 +119,7 @@ impl<T> Queue<T> {
         let waiting = Waiting {
             entries: VecDeque::new(),
             fresh: Vec::new(),
+            came: None,
             sum,
             held,
             attended: false,
@@ -123,10 +133,10 @@ impl<T> Queue<T> {
     /// and gone.
     pub fn push(&self, thing: T) -> bool {
         let measure = (self.0.measure)(&thing);
-        self.push_measured(thing, measure)
+        self.push_measured(thing, measure, Drawn::No)
     }
 
-    fn push_measured(&self, thing: T, measure: Measure) -> bool {
+    fn push_measured(&self, thing: T, measure: Measure, drawn: Drawn) -> bool {
         if let Some(through) = &self.0.through
             && self.is_open_and_empty()
         {
@@ -137,10 +147,10 @@ impl<T> Queue<T> {
                     self.wake(before, before.plus(measure), false);
                     true
                 }
-                Err(thing) => self.hold(thing, measure, Entered::Yes),
+                Err(thing) => self.hold(thing, measure, drawn, Entered::Yes),
             };
         }
-        self.hold(thing, measure, Entered::No)
+        self.hold(thing, measure, drawn, Entered::No)
     }
 
     /// The same for something that is drawn at once if it `is_light`, on the thread's `pad` and while what it is drawn from
@@ -161,11 +171,11 @@ impl<T> Queue<T> {
             self.0.ledger.enter(|tally| tally.refuse(super::PANICKED, measure.items));
             return false;
         };
-        self.push_measured(drawn, measure)
+        self.push_measured(drawn, measure, Drawn::Yes)
     }
 
     /// Keeps something in memory, if there is room.
-    fn hold(&self, thing: T, measure: Measure, entered: Entered) -> bool {
+    fn hold(&self, thing: T, measure: Measure, drawn: Drawn, entered: Entered) -> bool {
         let Shared { ledger, capacity, .. } = &*self.0;
         let mut waiting = self.waiting();
         let held = waiting.held.plus(measure);
@@ -188,9 +198,14 @@ impl<T> Queue<T> {
             ledger.enter(|tally| tally.queue(measure.items));
         }
         let (before, after) = (waiting.sum, waiting.sum.plus(measure));
-        // The clock is asked once for all that is drawn together: what is taken for a little older waits no longer.
-        let since = waiting.fresh.first().map_or_else(Instant::now, |oldest| oldest.since);
-        waiting.fresh.push(Entry { thing, measure, since });
+        // The clock is asked once for all that the worker will find: what is taken for a little older waits no longer.
+        let since = *waiting.came.get_or_insert_with(Instant::now);
+        let entry = Entry { thing, measure, since };
+        if drawn == Drawn::Yes && waiting.fresh.is_empty() {
+            waiting.entries.push_back(entry);
+        } else {
+            waiting.fresh.push(entry);
+        }
         (waiting.sum, waiting.held) = (after, held);
         let attended = waiting.attended;
         drop(waiting);
@@ -198,12 +213,15 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Has `draw` make of what is new what will be sent of it; says whether anything was new. What it makes nothing of is
-    /// lost, and counted under `reason`.
+    /// Has `draw` make of what is not drawn yet what will be sent of it; says whether anything has come. What it makes
+    /// nothing of is lost, and counted under `reason`.
     pub(super) fn draw(&self, reason: &'static str, mut draw: impl FnMut(T) -> Option<T>) -> bool {
-        let mut fresh = std::mem::take(&mut self.waiting().fresh);
+        let (came, mut fresh) = {
+            let mut waiting = self.waiting();
+            (waiting.came.take().is_some(), std::mem::take(&mut waiting.fresh))
+        };
         if fresh.is_empty() {
-            return false;
+            return came;
         }
         let mut lost = Measure::default();
         let drawn: Vec<_> = fresh
@@ -233,7 +251,7 @@ impl<T> Queue<T> {
     pub(super) fn attend(&self, soon: bool) -> bool {
         let mut waiting = self.waiting();
         waiting.attended = soon;
-        !waiting.fresh.is_empty()
+        waiting.came.is_some()
     }
 
     /// Wakes the worker where more than `before` gives it something to do.

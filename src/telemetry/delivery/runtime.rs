@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 
 use tokio::runtime::{self, Handle};
-use tokio::sync::Notify;
 use tracing::Dispatch;
 use tracing::dispatcher::set_default;
 
@@ -15,9 +13,6 @@ pub struct Runtime {
     /// `None` where it is somebody else's.
     own: Option<runtime::Runtime>,
     handle: Handle,
-    /// Rung by a worker that something has come for: to wake the thread costs more than what is done then, so that all
-    /// look what has come for them meanwhile.
-    bell: Arc<Notify>,
 }
 
 impl fmt::Debug for Runtime {
@@ -40,23 +35,19 @@ impl Runtime {
             .on_thread_start(|| std::mem::forget(set_default(&Dispatch::none())))
             .enable_all()
             .build()?;
-        Ok(Self { handle: runtime.handle().clone(), own: Some(runtime), bell: Arc::default() })
+        Ok(Self { handle: runtime.handle().clone(), own: Some(runtime) })
     }
 
     /// The runtime that the caller is in, whose clock a test can stop.
     #[cfg(test)]
     #[must_use]
     pub fn here() -> Self {
-        Self { own: None, handle: Handle::current(), bell: Arc::default() }
+        Self { own: None, handle: Handle::current() }
     }
 
     /// Runs `task` until it ends or the runtime does.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(task);
-    }
-
-    pub(super) fn bell(&self) -> Arc<Notify> {
-        Arc::clone(&self.bell)
     }
 
     /// Makes this the runtime that clients find when they are made.

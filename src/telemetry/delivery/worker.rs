@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
@@ -180,8 +180,6 @@ pub(super) struct Worker<S: Sink> {
     aside: Aside<S::Item>,
     sending: JoinSet<Result<Sent, SendError>>,
     on_its_way: HashMap<Id, Batch<S::Item>>,
-    /// Told by other workers that the thread is awake.
-    bell: Arc<Notify>,
     /// Whether something has come since it was last looked without need.
     busy: bool,
 }
@@ -193,7 +191,6 @@ impl<S: Sink> Worker<S> {
         policy: Policy,
         status: Status,
         log: Option<Log>,
-        bell: Arc<Notify>,
     ) -> Self {
         Self {
             sink,
@@ -209,7 +206,6 @@ impl<S: Sink> Worker<S> {
             aside: Aside::new(policy.capacity),
             sending: JoinSet::new(),
             on_its_way: HashMap::new(),
-            bell,
             busy: false,
         }
     }
@@ -246,8 +242,7 @@ impl<S: Sink> Worker<S> {
                 Action::GiveUp => return self.give_up(),
             };
             tokio::select! {
-                () = self.queue.changed() => self.bell.notify_waiters(),
-                () = self.bell.notified() => {}
+                () = self.queue.changed() => {}
                 Some(answer) = self.sending.join_next_with_id() => self.settle(answer),
                 // An error means that whoever could have named a deadline is gone.
                 changed = deadline.changed() => if changed.is_err() { return self.give_up() },

@@ -107,9 +107,7 @@ impl Bench {
         let (deadline, due) = watch::channel(None);
         let mut worker = JoinSet::new();
         let sink = Arc::new(Scripted(sender));
-        worker.spawn(
-            Worker::new(sink, queue.clone(), policy, status.clone(), log.clone(), Arc::default()).run(due),
-        );
+        worker.spawn(Worker::new(sink, queue.clone(), policy, status.clone(), log.clone()).run(due));
         Self { queue, log, asked, deadline, worker, notices, status, start: Instant::now() }
     }
 
