@@ -43,17 +43,22 @@ impl EventLayer {
 
     /// Files an event with the `tracing` span that it was emitted in, and says whether there is one.
     fn file(&self, event: &Event<'_>, fields: &Fields, time: SystemTime) -> bool {
-        let Some(context) = self.spans.context_of(event) else { return false };
-        if self.spans.wants(event.metadata()) {
-            let SpanEvent { name, attributes, status, of_span } = fields.span_event(event.metadata());
-            let span = context.span();
-            if let Some(status) = status {
-                span.set_status(status);
+        let is_wanted = self.spans.wants(event.metadata());
+        let filed = self.spans.with_context_of(event, |context| {
+            if is_wanted {
+                let SpanEvent { name, attributes, status, of_span } = fields.span_event(event.metadata());
+                let span = context.span();
+                if let Some(status) = status {
+                    span.set_status(status);
+                }
+                // Each call takes a lock.
+                if !of_span.is_empty() {
+                    span.set_attributes(of_span);
+                }
+                span.add_event_with_timestamp(name, time, attributes);
             }
-            span.set_attributes(of_span);
-            span.add_event_with_timestamp(name, time, attributes);
-        }
-        true
+        });
+        filed.is_some()
     }
 }
 

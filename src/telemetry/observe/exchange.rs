@@ -35,13 +35,19 @@ struct Inner {
     opening: Arc<Opening>,
     clock: Instant,
     excluded: bool,
-    facts: Mutex<Facts>,
+    state: Mutex<State>,
     amzn_sampled: OnceLock<bool>,
     /// Whether somebody reports failures.
     reporting: AtomicBool,
     error_id: OnceLock<Uuid>,
     record: OnceLock<Arc<RequestRecord>>,
-    audience: Mutex<Audience>,
+}
+
+/// What changes, behind one lock: a request takes it a dozen times.
+#[derive(Default)]
+struct State {
+    facts: Facts,
+    audience: Audience,
 }
 
 /// What is gathered until the end.
@@ -89,12 +95,11 @@ impl Exchange {
             opening: Arc::new(opening),
             clock,
             excluded,
-            facts: Mutex::default(),
+            state: Mutex::default(),
             amzn_sampled: OnceLock::new(),
             reporting: AtomicBool::new(false),
             error_id: OnceLock::new(),
             record: OnceLock::new(),
-            audience: Mutex::default(),
         }))
     }
 
@@ -147,13 +152,13 @@ impl Exchange {
     /// Names the user for whom the request is made (`enduser.id`).
     pub fn set_user(&self, user: impl Into<String>) {
         let user = user.into();
-        self.facts().user = Some(user);
+        self.state().facts.user = Some(user);
     }
 
     /// Adds an attribute to the server span, or replaces one; no-op once the exchange is over.
     pub fn set_attribute(&self, key: &'static str, value: impl Into<Value>) {
         let attribute = KeyValue::new(key, value);
-        let mut facts = self.facts();
+        let facts = &mut self.state().facts;
         if let Some(known) = facts.attributes.iter_mut().find(|known| known.key == attribute.key) {
             *known = attribute;
         } else if facts.attributes.len() < MAX_ATTRIBUTES {
@@ -176,13 +181,13 @@ impl Exchange {
     /// Enlists a view, which is told when the exchange is over. An excluded exchange has none.
     pub fn enlist(&self, view: impl View) {
         if !self.0.excluded {
-            self.audience().views.push(Box::new(view));
+            self.state().audience.views.push(Box::new(view));
         }
     }
 
     /// Enlists a view that counts: it is told of excluded exchanges too.
     pub fn enlist_counter(&self, view: impl View) {
-        self.audience().views.push(Box::new(view));
+        self.state().audience.views.push(Box::new(view));
     }
 
     /// Notes that somebody reports failures, so that those of this request get an id.
@@ -208,16 +213,16 @@ impl Exchange {
 
     /// Notes why the request fails; what is noted first stands.
     pub fn failed(&self, fault: Fault) {
-        self.facts().fault.get_or_insert(fault);
+        self.state().facts.fault.get_or_insert(fault);
     }
 
     pub(super) fn panicked(&self, report: PanicReport) {
-        self.facts().panic.get_or_insert(report);
+        self.state().facts.panic.get_or_insert(report);
     }
 
     /// Notes a panic in what goes on beside the handler; one that comes too late is not in the record.
     pub(super) fn panicked_beside(&self, report: &PanicReport) {
-        let mut facts = self.facts();
+        let facts = &mut self.state().facts;
         if !self.is_over() {
             facts.panic_beside.get_or_insert_with(|| report.clone());
         }
@@ -226,29 +231,26 @@ impl Exchange {
     /// Notes the response's head, after every view may have signed it.
     pub(super) fn respond(&self, head: &mut response::Parts, content_length: Option<u64>) {
         let fault = head.extensions.remove::<Fault>();
-        {
-            let mut facts = self.facts();
+        let mut views = {
+            let State { facts, audience } = &mut *self.state();
             facts.head_after = Some(self.0.clock.elapsed());
             facts.status = Some(head.status);
             facts.response_content_length = content_length;
             if let Some(fault) = fault {
                 facts.fault.get_or_insert(fault);
             }
-        }
-        let mut views = std::mem::take(&mut self.audience().views);
+            std::mem::take(&mut audience.views)
+        };
         each(&mut views, |view| view.on_response(head));
-        let mut audience = self.audience();
-        // What was enlisted meanwhile comes after those who were there.
-        views.append(&mut audience.views);
-        audience.views = views;
+        self.state().audience.take_back(views);
     }
 
     /// Files a span that has ended under this request, or hands it on where the request is over.
     pub(super) fn file(&self, span: SpanData) {
-        let mut facts = self.facts();
+        let mut state = self.state();
+        let facts = &mut state.facts;
         if self.is_over() {
-            drop(facts);
-            self.tell(Notice::Straggler(Box::new(span)));
+            self.tell(Notice::Straggler(Box::new(span)), state);
         } else if facts.spans.len() < MAX_SPANS {
             if facts.spans.capacity() == 0 {
                 // Most have one or two, and room for more is so large that the allocator takes its time over it.
@@ -262,7 +264,7 @@ impl Exchange {
 
     /// Files a log event; one that comes too late is not in the record.
     pub(super) fn log(&self, event: &Arc<LogEvent>) {
-        let mut facts = self.facts();
+        let facts = &mut self.state().facts;
         if self.is_over() {
             return;
         }
@@ -280,55 +282,52 @@ impl Exchange {
 
     /// Ends the exchange, unless it has ended before: draws the record and tells the views.
     pub(super) fn close(&self, ending: Ending, response_bytes: u64) {
-        {
-            let mut facts = self.facts();
-            if self.is_over() {
-                return;
-            }
-            let duration = self.0.clock.elapsed();
-            let mut record = facts.draw(&self.0.opening, duration, ending, response_bytes);
-            record.error_id =
-                if record.is_reported() { self.error_id() } else { self.0.error_id.get().copied() };
-            // Set under the lock, so that a span is either in the record or a straggler.
-            if self.0.record.set(Arc::new(record)).is_err() {
-                return;
-            }
+        let mut state = self.state();
+        if self.is_over() {
+            return;
         }
-        self.tell(Notice::Closed);
+        let duration = self.0.clock.elapsed();
+        let mut record = state.facts.draw(&self.0.opening, duration, ending, response_bytes);
+        record.error_id = if record.is_reported() { self.error_id() } else { self.0.error_id.get().copied() };
+        // Set under the lock, so that a span is either in the record or a straggler.
+        if self.0.record.set(Arc::new(record)).is_ok() {
+            self.tell(Notice::Closed, state);
+        }
     }
 
     /// Tells the views, one notice after the other. No lock is held meanwhile: a view may log, which files an
     /// event under this very exchange, and what it causes is told when it has returned.
-    fn tell(&self, notice: Notice) {
+    fn tell<'a>(&'a self, notice: Notice, mut state: MutexGuard<'a, State>) {
         let Some(record) = self.0.record.get() else { return };
-        let mut audience = self.audience();
-        if audience.busy {
-            return audience.notices.push_back(notice);
+        if state.audience.busy {
+            return state.audience.notices.push_back(notice);
         }
-        audience.busy = true;
+        state.audience.busy = true;
         let mut next = Some(notice);
         while let Some(notice) = next {
-            let mut views = std::mem::take(&mut audience.views);
-            drop(audience);
+            let mut views = std::mem::take(&mut state.audience.views);
+            drop(state);
             match &notice {
                 Notice::Closed => each(&mut views, |view| view.on_close(record)),
                 Notice::Straggler(span) => each(&mut views, |view| view.on_straggler(record, span)),
             }
-            audience = self.audience();
-            // What was enlisted meanwhile comes after those who were there.
-            views.append(&mut audience.views);
-            audience.views = views;
-            next = audience.notices.pop_front();
+            state = self.state();
+            state.audience.take_back(views);
+            next = state.audience.notices.pop_front();
         }
-        audience.busy = false;
+        state.audience.busy = false;
     }
 
-    fn facts(&self) -> MutexGuard<'_, Facts> {
-        self.0.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn audience(&self) -> MutexGuard<'_, Audience> {
-        self.0.audience.lock().unwrap_or_else(PoisonError::into_inner)
+impl Audience {
+    /// What was enlisted meanwhile comes after those who were there.
+    fn take_back(&mut self, mut views: Vec<Box<dyn View>>) {
+        views.append(&mut self.views);
+        self.views = views;
     }
 }
 

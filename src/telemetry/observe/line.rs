@@ -321,10 +321,14 @@ pub fn is_plain(text: &str) -> bool {
         (unprintable | is_not(bytes, b'"') | is_not(bytes, b'\\')) & HIGH
     };
     let (chunks, rest) = text.as_bytes().as_chunks::<8>();
-    let mut last = [b' '; 8];
-    last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
     let all = chunks.iter().fold(0, |all, chunk| all | odd(u64::from_le_bytes(*chunk)));
-    all | odd(u64::from_le_bytes(last)) == 0
+    // The rest with what is before it, where there is enough of that: bytes that are put together one by one cannot be
+    // read as eight before all of them have been written.
+    let last = match text.as_bytes().last_chunk::<8>() {
+        Some(last) => odd(u64::from_le_bytes(*last)),
+        None => rest.iter().fold(0, |all, byte| all | odd(u64::from(*byte) * ONES)),
+    };
+    all | last == 0
 }
 
 /// Text as it is written in a string of JSON.

@@ -84,15 +84,16 @@ impl Spans {
         self.0.wanted.would_enable(metadata.target(), metadata.level())
     }
 
-    /// The context of the span that an event belongs to, where there is one that is filed.
-    pub(super) fn context_of(&self, event: &Event<'_>) -> Option<Context> {
+    /// Shows `see` the context of the span that an event belongs to, where there is one that is filed. It must not enter
+    /// or leave spans.
+    pub(super) fn with_context_of<T>(&self, event: &Event<'_>, see: impl FnOnce(&Context) -> T) -> Option<T> {
         if event.is_contextual() {
-            let innermost = |entered: &RefCell<Vec<Entered>>| {
-                entered.borrow().iter().rev().find_map(|entered| entered.open.context.clone())
+            let innermost = |all: &RefCell<Vec<Entered>>| {
+                all.borrow().iter().rev().find_map(|entered| entered.open.context.as_ref()).map(see)
             };
             return ENTERED.try_with(innermost).ok()?;
         }
-        self.find(event.parent()?)?.context.clone()
+        self.find(event.parent()?)?.context.as_ref().map(see)
     }
 
     fn find(&self, id: &Id) -> Option<Arc<Open>> {
