@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-/// Records are made on one thread and dropped on another, which costs the system's allocator more than drawing them
-/// costs us (`benches/`).
+/// A request makes a hundred allocations: with the system's allocator it takes 5 % more time, though half of the memory
+/// (`benches/`).
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tracing::Level;
 
 use crate::config::LineFormat;
-use crate::telemetry::delivery::{Pad, Rank};
+use crate::telemetry::delivery::{Mark, Rank};
 use crate::telemetry::observe::line::{self, one_line};
 use crate::telemetry::observe::{LogEvent, RequestRecord, Verdict, attributes_weight};
 
@@ -90,9 +90,46 @@ impl Line {
 }
 
 /// Draws what is not drawn yet.
-pub(super) fn draw(item: Item, form: &Form, pad: &mut Pad) -> Item {
-    let (rank, line) = (rank(&item), line(&item, form, pad));
-    line.map_or(item, |line| Item::Drawn(line, rank))
+pub(super) fn draw(item: Item, form: &Form) -> Item {
+    if matches!(item, Item::Drawn(..)) {
+        return item;
+    }
+    let (Mark { rank, millis }, mut quoted) = (mark(&item), Vec::new());
+    let line = if draw_quoted(&item, form, &mut quoted) {
+        Line { timestamp: millis, quoted: quoted.into() }
+    } else {
+        Line::new(millis, &message(&item, form))
+    };
+    Item::Drawn(line, rank)
+}
+
+/// Appends a line of JSON as it will be in a string of JSON, which most are drawn as without a detour; says whether this
+/// is one.
+pub(super) fn draw_quoted(item: &Item, form: &Form, out: &mut Vec<u8>) -> bool {
+    let begin = out.len();
+    match (item, form.format) {
+        (Item::Request(record), LineFormat::Json) if form.metrics.is_none() => {
+            line::quoted_access_line(record, out);
+        }
+        (Item::Event(event), LineFormat::Json) => line::quoted_event_line(event, out),
+        _ => return false,
+    }
+    out.len() - begin <= LONGEST
+}
+
+/// What [`draw_quoted`] has appended.
+pub(super) fn gathered(quoted: Bytes, Mark { rank, millis }: Mark) -> Item {
+    Item::Drawn(Line { timestamp: millis, quoted }, rank)
+}
+
+/// What is known of a line beside its text.
+pub(super) fn mark(item: &Item) -> Mark {
+    let millis = match item {
+        Item::Request(record) => millis(record.ended()),
+        Item::Event(event) => millis(event.time),
+        Item::Drawn(line, _) => line.timestamp,
+    };
+    Mark { rank: rank(item), millis }
 }
 
 /// The lines of a call, which have to be in the order of their times.
@@ -163,32 +200,6 @@ pub(super) fn rank(item: &Item) -> Rank {
         Item::Event(event) if event.level >= Level::DEBUG => Rank::Detail,
         Item::Request(_) | Item::Event(_) => Rank::Notable,
         Item::Drawn(_, rank) => *rank,
-    }
-}
-
-/// The line of what is not drawn yet.
-fn line(item: &Item, form: &Form, pad: &mut Pad) -> Option<Line> {
-    let time = match item {
-        Item::Drawn(..) => return None,
-        Item::Request(record) => record.ended(),
-        Item::Event(event) => event.time,
-    };
-    let timestamp = millis(time);
-    let quoted = quoted_json(item, form, pad).filter(|quoted| quoted.len() <= LONGEST);
-    Some(match quoted {
-        Some(quoted) => Line { timestamp, quoted },
-        None => Line::new(timestamp, &message(item, form)),
-    })
-}
-
-/// A line of JSON as it will be in a string of JSON, which most are drawn as without a detour.
-fn quoted_json(item: &Item, form: &Form, pad: &mut Pad) -> Option<Bytes> {
-    match (item, form.format) {
-        (Item::Request(record), LineFormat::Json) if form.metrics.is_none() => {
-            Some(pad.draw(|out| line::quoted_access_line(record, out)))
-        }
-        (Item::Event(event), LineFormat::Json) => Some(pad.draw(|out| line::quoted_event_line(event, out))),
-        _ => None,
     }
 }
 

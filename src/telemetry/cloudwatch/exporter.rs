@@ -23,7 +23,7 @@ use tracing::Level;
 use self::answer::Failure;
 use super::document::{self, Form, Item, Line};
 use crate::config::{self, AccessKey, LogClass};
-use crate::telemetry::delivery::{Measure, Notice, Pad, Rank, SendError, Sent, Sink};
+use crate::telemetry::delivery::{Gathered, Measure, Notice, Rank, SendError, Sent, Sink};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -205,6 +205,8 @@ fn is_too_much(lines: &[&Line]) -> bool {
 impl Sink for Stream {
     type Item = Item;
 
+    const GATHERED: Option<Gathered<Item>> = Some(document::gathered);
+
     fn measure(item: &Item) -> Measure {
         Measure { weight: document::weight(item), items: 1 }
     }
@@ -213,8 +215,8 @@ impl Sink for Stream {
         document::rank(item)
     }
 
-    fn draw(&self, item: Item, pad: &mut Pad) -> Item {
-        document::draw(item, &self.form, pad)
+    fn draw(&self, item: Item) -> Item {
+        document::draw(item, &self.form)
     }
 
     fn encode(&self, item: &Item, into: &mut Vec<u8>) {

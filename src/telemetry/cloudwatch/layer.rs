@@ -1,12 +1,11 @@
 //! CloudWatch's part of a request: to be told of its end, and of the log events within.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
 use super::document::{self, Form, Item};
-use crate::telemetry::delivery::{Pad, Queue};
+use crate::telemetry::delivery::Queue;
 use crate::telemetry::observe::{Enlist, EnlistLayer, Exchange, LogEvent, LogView, RequestRecord, View};
 
 /// Makes every request that passes a line.
@@ -20,11 +19,6 @@ impl Enlist for Lines {
     fn enlist(&self, exchange: &Exchange) {
         exchange.enlist(self.0.clone());
     }
-}
-
-thread_local! {
-    /// What ends on this thread is drawn on it.
-    static PAD: RefCell<Pad> = RefCell::default();
 }
 
 /// Makes requests and log events lines.
@@ -44,7 +38,8 @@ impl LineView {
 
     fn push(&self, item: Item, is_light: bool) {
         let Inner { queue, form } = &*self.0;
-        queue.push_drawn(item, is_light, &PAD, |item, pad| document::draw(item, form, pad));
+        let mark = document::mark(&item);
+        queue.push_drawn(item, is_light, mark, |item, out| document::draw_quoted(item, form, out));
     }
 }
 

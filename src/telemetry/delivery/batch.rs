@@ -42,6 +42,19 @@ pub(super) fn is_behind(limits: &Limits, waiting: Measure) -> bool {
     waiting.items >= items || waiting.weight >= weight
 }
 
+/// What one of `sheaves` may have before the worker is woken for it: together they are a batch, but it is not woken for a
+/// few.
+pub(super) fn share(limits: &Limits, sheaves: usize) -> Limits {
+    const ITEMS: u64 = 32;
+    const WEIGHT: usize = 1 << 16;
+    let sheaves = sheaves.max(1);
+    Limits {
+        items: (limits.items / sheaves as u64).max(limits.items.min(ITEMS)),
+        weight: (limits.weight / sheaves).max(limits.weight.min(WEIGHT)),
+        linger: limits.linger,
+    }
+}
+
 /// How many of the entries of these measures, oldest first, go into one batch: as many as fit, and at least one,
 /// since an entry that is too large is the destination's to refuse.
 pub(super) fn cut(limits: &Limits, measures: impl Iterator<Item = Measure>) -> usize {
@@ -101,5 +114,17 @@ mod tests {
             let measures = measures.into_iter().map(|(weight, items)| Measure { weight, items });
             assert_eq!(cut(&LIMITS, measures.clone()), expected, "{measures:?}");
         }
+    }
+
+    #[test]
+    fn the_shares_of_all_sheaves_are_a_batch_but_none_is_a_few() {
+        let of = |items, weight, sheaves| {
+            let Limits { items, weight, .. } = share(&Limits { items, weight, ..LIMITS }, sheaves);
+            (items, weight)
+        };
+        assert_eq!(of(1024, 4 << 20, 1), (1024, 4 << 20));
+        assert_eq!(of(1024, 4 << 20, 8), (128, 4 << 17));
+        assert_eq!(of(32, 1 << 20, 8), (32, 1 << 17));
+        assert_eq!(of(1, 100, 8), (1, 100));
     }
 }

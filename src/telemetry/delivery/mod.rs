@@ -15,9 +15,9 @@ mod batch;
 mod excerpt;
 mod gate;
 mod ledger;
-mod pad;
 mod queue;
 mod runtime;
+mod sheaf;
 mod sink;
 mod spool;
 mod status;
@@ -34,10 +34,10 @@ pub use self::batch::Limits;
 pub use self::excerpt::excerpt;
 pub use self::gate::Backoff;
 pub use self::ledger::{Books, Ledger, Tally};
-pub use self::pad::Pad;
 use self::queue::Through;
-pub use self::queue::{Measure, Queue};
+pub use self::queue::{Gathered, Measure, Queue};
 pub use self::runtime::Runtime;
+pub use self::sheaf::Mark;
 pub use self::sink::{BoxError, Rank, SendError, Sent, Sink};
 pub use self::spool::{Keep, Kept, Log, Spool, SpoolError};
 pub use self::status::{Notice, Status};
@@ -81,7 +81,7 @@ impl<T: Send + Sync + 'static> Delivery<T> {
         let through = log.clone().filter(Log::writes_through).map(|log| {
             let (sink, ledger) = (Arc::clone(&sink), Arc::clone(&ledger));
             let through: Through<T> = Box::new(move |item, items| {
-                let Some(item) = unless_panics(|| sink.draw(item, &mut Pad::default())) else {
+                let Some(item) = unless_panics(|| sink.draw(item)) else {
                     ledger.enter(|tally| tally.drop_queued(PANICKED, items));
                     return Ok(log.waits().0);
                 };
@@ -90,7 +90,7 @@ impl<T: Send + Sync + 'static> Delivery<T> {
             });
             through
         });
-        let queue = Queue::new(S::measure, policy.capacity, policy.batch, ledger, through);
+        let queue = Queue::new(S::measure, S::GATHERED, policy.capacity, policy.batch, ledger, through);
         let (deadline, due) = watch::channel(None);
         let (finished, done) = oneshot::channel();
         let worker = Worker::new(sink, queue.clone(), policy, status.clone(), log.clone());

@@ -1,30 +1,43 @@
 //! What waits to be sent: bounded, and never in the way of whoever pushes.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::LocalKey;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::batch::{self, Limits};
 use super::ledger::Ledger;
-use super::pad::Pad;
+use super::sheaf::{Mark, Piece, Sheaves};
 
 /// Where views leave what is to be delivered. Cloning shares it.
 pub struct Queue<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
     waiting: Mutex<Waiting<T>>,
+    /// What is drawn where it comes up, until the worker looks.
+    sheaves: Sheaves,
+    /// What is not settled yet, waiting or on its way.
+    held: Held,
+    /// Whether the worker will look soon in any case, so that the first to come needs not wake it.
+    attended: AtomicBool,
+    closed: AtomicBool,
     wake: Notify,
     ledger: Arc<Ledger>,
     measure: fn(&T) -> Measure,
+    gathered: Option<Gathered<T>>,
     capacity: Measure,
     wake_at: Limits,
+    /// The same for one sheaf of many.
+    wake_sheaf_at: Limits,
     through: Option<Through<T>>,
 }
+
+/// Makes of a drawn piece what is delivered.
+pub type Gathered<T> = fn(Bytes, Mark) -> T;
 
 /// Puts an item on disk before the push returns; what waited there before it. What comes back must wait in memory.
 pub(super) type Through<T> = Box<dyn Fn(T, u64) -> Result<Measure, T> + Send + Sync>;
@@ -64,23 +77,40 @@ struct Waiting<T> {
     came: Option<Instant>,
     /// What `entries` and `fresh` sum up to.
     sum: Measure,
-    /// What is not settled yet, waiting or on its way.
-    held: Measure,
-    /// Whether the worker will look soon in any case, so that the first to come needs not wake it.
-    attended: bool,
-    closed: bool,
+}
+
+/// A measure that all threads keep together.
+#[derive(Debug, Default)]
+struct Held {
+    weight: AtomicUsize,
+    items: AtomicU64,
+}
+
+impl Held {
+    /// Adds something, and returns what there was before; nothing where it would be more than `most`.
+    fn take(&self, measure: Measure, most: Measure) -> Option<Measure> {
+        let (weight, items) = (&self.weight, &self.items);
+        let before = Measure {
+            weight: weight.fetch_add(measure.weight, Ordering::Relaxed),
+            items: items.fetch_add(measure.items, Ordering::Relaxed),
+        };
+        let after = before.plus(measure);
+        if after.weight > most.weight || after.items > most.items {
+            self.give(measure);
+            return None;
+        }
+        Some(before)
+    }
+
+    fn give(&self, measure: Measure) {
+        self.weight.fetch_sub(measure.weight, Ordering::Relaxed);
+        self.items.fetch_sub(measure.items, Ordering::Relaxed);
+    }
 }
 
 /// Whether the ledger knows of something already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entered {
-    Yes,
-    No,
-}
-
-/// Whether something has been drawn already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Drawn {
     Yes,
     No,
 }
@@ -107,36 +137,40 @@ impl<T> fmt::Debug for Queue<T> {
 
 impl<T> Queue<T> {
     /// An empty queue; the worker is woken when something comes, when a batch by `wake_at` is full, when more than four
-    /// are, and when half of `capacity` is taken.
+    /// are, and when half of `capacity` is taken. Of what is drawn, each thread has its own share of a batch.
     pub(super) fn new(
         measure: fn(&T) -> Measure,
+        gathered: Option<Gathered<T>>,
         capacity: Measure,
         wake_at: Limits,
         ledger: Arc<Ledger>,
         through: Option<Through<T>>,
     ) -> Self {
-        let (sum, held) = (Measure::default(), Measure::default());
-        let waiting = Waiting {
-            entries: VecDeque::new(),
-            fresh: Vec::new(),
-            came: None,
-            sum,
-            held,
-            attended: false,
-            closed: false,
-        };
-        let (waiting, wake) = (Mutex::new(waiting), Notify::new());
-        Self(Arc::new(Shared { waiting, wake, ledger, measure, capacity, wake_at, through }))
+        let waiting =
+            Waiting { entries: VecDeque::new(), fresh: Vec::new(), came: None, sum: Measure::default() };
+        let sheaves = Sheaves::default();
+        let wake_sheaf_at = batch::share(&wake_at, sheaves.count());
+        Self(Arc::new(Shared {
+            waiting: Mutex::new(waiting),
+            sheaves,
+            held: Held::default(),
+            attended: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            wake: Notify::new(),
+            ledger,
+            measure,
+            gathered,
+            capacity,
+            wake_at,
+            wake_sheaf_at,
+            through,
+        }))
     }
 
     /// Leaves something to be delivered, and says whether there was room. Never blocks: what finds no room is counted
     /// and gone.
     pub fn push(&self, thing: T) -> bool {
         let measure = (self.0.measure)(&thing);
-        self.push_measured(thing, measure, Drawn::No)
-    }
-
-    fn push_measured(&self, thing: T, measure: Measure, drawn: Drawn) -> bool {
         if let Some(through) = &self.0.through
             && self.is_open_and_empty()
         {
@@ -144,44 +178,77 @@ impl<T> Queue<T> {
             self.0.ledger.enter(|tally| tally.queue(measure.items));
             return match through(thing, measure.items) {
                 Ok(before) => {
-                    self.wake(before, before.plus(measure), false);
+                    self.wake(before, before.plus(measure), &self.0.wake_at, false);
                     true
                 }
-                Err(thing) => self.hold(thing, measure, drawn, Entered::Yes),
+                Err(thing) => self.hold(thing, measure, Entered::Yes),
             };
         }
-        self.hold(thing, measure, drawn, Entered::No)
+        self.hold(thing, measure, Entered::No)
     }
 
-    /// The same for something that is drawn at once if it `is_light`, on the thread's `pad` and while what it is drawn from
-    /// is in the processor's cache, and by the worker if not. What panics is lost, and counted.
+    /// The same for something that, if it `is_light`, is drawn at once, while what it is drawn from is in the processor's
+    /// cache. `draw` appends the bytes, and says whether that is all of it; otherwise, and where it is not light, the
+    /// worker draws it. What panics is lost, and counted.
     pub fn push_drawn(
         &self,
         thing: T,
         is_light: bool,
-        pad: &'static LocalKey<RefCell<Pad>>,
-        draw: impl FnOnce(T, &mut Pad) -> T,
+        mark: Mark,
+        draw: impl FnOnce(&T, &mut Vec<u8>) -> bool,
     ) -> bool {
-        if !is_light {
-            return self.push(thing);
-        }
-        let measure = (self.0.measure)(&thing);
-        let drawn = super::unless_panics(|| Pad::of_thread(pad, |pad| draw(thing, pad)));
-        let Some(drawn) = drawn else {
-            self.0.ledger.enter(|tally| tally.refuse(super::PANICKED, measure.items));
-            return false;
+        let Shared { sheaves, held, ledger, measure, capacity, .. } = &*self.0;
+        let is_drawn = is_light && self.0.through.is_none() && self.0.gathered.is_some();
+        let Some(mut sheaf) = is_drawn.then(|| sheaves.own()).flatten() else { return self.push(thing) };
+        let measure = measure(&thing);
+        // Looked at under the lock, so that nothing comes behind the worker's last look.
+        let room = if self.0.closed.load(Ordering::Acquire) {
+            Err("shut_down")
+        } else {
+            held.take(measure, *capacity).ok_or("queue_full")
         };
-        self.push_measured(drawn, measure, Drawn::Yes)
+        let held_before = match room {
+            Ok(before) => before,
+            Err(reason) => {
+                ledger.enter(|tally| tally.refuse(reason, measure.items));
+                return false;
+            }
+        };
+        let before = sheaf.sum();
+        match sheaf.draw(mark, measure, |out| draw(&thing, out)) {
+            Some(true) => {}
+            Some(false) => {
+                held.give(measure);
+                drop(sheaf);
+                return self.push(thing);
+            }
+            None => {
+                held.give(measure);
+                ledger.enter(|tally| tally.refuse(super::PANICKED, measure.items));
+                return false;
+            }
+        }
+        // Entered under the lock, so that nothing is delivered that is not in the books yet.
+        ledger.enter(|tally| tally.queue(measure.items));
+        let after = sheaf.sum();
+        drop(sheaf);
+        let attended = self.0.attended.load(Ordering::Acquire);
+        let is_half = self.is_half(held_before) != self.is_half(held_before.plus(measure));
+        if is_half {
+            self.0.wake.notify_one();
+        } else {
+            self.wake(before, after, &self.0.wake_sheaf_at, attended);
+        }
+        true
     }
 
     /// Keeps something in memory, if there is room.
-    fn hold(&self, thing: T, measure: Measure, drawn: Drawn, entered: Entered) -> bool {
-        let Shared { ledger, capacity, .. } = &*self.0;
+    fn hold(&self, thing: T, measure: Measure, entered: Entered) -> bool {
+        let Shared { ledger, capacity, held, closed, attended, .. } = &*self.0;
         let mut waiting = self.waiting();
-        let held = waiting.held.plus(measure);
-        let refusal = if waiting.closed {
+        let refusal = if closed.load(Ordering::Acquire) {
             Some("shut_down")
-        } else if held.weight > capacity.weight || held.items > capacity.items {
+        } else if held.take(measure, *capacity).is_none() {
             Some("queue_full")
         } else {
             None
@@ -200,25 +267,29 @@ impl<T> Queue<T> {
         let (before, after) = (waiting.sum, waiting.sum.plus(measure));
         // The clock is asked once for all that the worker will find: what is taken for a little older waits no longer.
         let since = *waiting.came.get_or_insert_with(Instant::now);
-        let entry = Entry { thing, measure, since };
-        if drawn == Drawn::Yes && waiting.fresh.is_empty() {
-            waiting.entries.push_back(entry);
-        } else {
-            waiting.fresh.push(entry);
-        }
-        (waiting.sum, waiting.held) = (after, held);
-        let attended = waiting.attended;
+        waiting.fresh.push(Entry { thing, measure, since });
+        waiting.sum = after;
         drop(waiting);
-        self.wake(before, after, attended);
+        self.wake(before, after, &self.0.wake_at, attended.load(Ordering::Acquire));
         true
     }
 
-    /// Has `draw` make of what is not drawn yet what will be sent of it; says whether anything has come. What it makes
-    /// nothing of is lost, and counted under `reason`.
+    /// Takes what has been drawn where it came up, and has `draw` make of the rest of what has come what will be sent of
+    /// it; says whether anything has come. What it makes nothing of is lost, and counted under `reason`.
     pub(super) fn draw(&self, reason: &'static str, mut draw: impl FnMut(T) -> Option<T>) -> bool {
-        let (came, mut fresh) = {
+        let mut pieces = Vec::new();
+        if let Some(gathered) = self.0.gathered {
+            self.0.sheaves.take(|Piece { bytes, mark, measure }, since| {
+                pieces.push(Entry { thing: gathered(bytes, mark), measure, since });
+            });
+        }
+        let mut came = !pieces.is_empty();
+        let mut fresh = {
             let mut waiting = self.waiting();
-            (waiting.came.take().is_some(), std::mem::take(&mut waiting.fresh))
+            waiting.sum = pieces.iter().fold(waiting.sum, |sum, entry| sum.plus(entry.measure));
+            waiting.entries.extend(pieces);
+            came |= waiting.came.take().is_some();
+            std::mem::take(&mut waiting.fresh)
         };
         if fresh.is_empty() {
             return came;
@@ -235,12 +306,12 @@ impl<T> Queue<T> {
         let mut waiting = self.waiting();
         waiting.entries.extend(drawn);
         waiting.sum = waiting.sum.minus(lost);
-        waiting.held = waiting.held.minus(lost);
         if waiting.fresh.is_empty() {
             // Room for the next.
             waiting.fresh = fresh;
         }
         drop(waiting);
+        self.0.held.give(lost);
         if lost.items > 0 {
             self.0.ledger.enter(|tally| tally.drop_queued(reason, lost.items));
         }
@@ -249,16 +320,16 @@ impl<T> Queue<T> {
 
     /// Notes whether the worker will look soon in any case; says whether something came while it would have.
     pub(super) fn attend(&self, soon: bool) -> bool {
-        let mut waiting = self.waiting();
-        waiting.attended = soon;
-        waiting.came.is_some()
+        // Before it looks: whoever comes after that sees it.
+        self.0.attended.store(soon, Ordering::Release);
+        self.waiting().came.is_some() || !self.0.sheaves.are_empty()
     }
 
     /// Wakes the worker where more than `before` gives it something to do.
-    fn wake(&self, before: Measure, after: Measure, attended: bool) {
+    fn wake(&self, before: Measure, after: Measure, wake_at: &Limits, attended: bool) {
         let reached = |sum: Measure| {
-            let batch = sum.items >= self.0.wake_at.items || sum.weight >= self.0.wake_at.weight;
-            let behind = batch::is_behind(&self.0.wake_at, sum);
+            let batch = sum.items >= wake_at.items || sum.weight >= wake_at.weight;
+            let behind = batch::is_behind(wake_at, sum);
             (attended || sum != Measure::default(), batch, behind, self.is_half(sum))
         };
         if reached(before) != reached(after) {
@@ -274,7 +345,7 @@ impl<T> Queue<T> {
 
     fn is_open_and_empty(&self) -> bool {
         let waiting = self.waiting();
-        !waiting.closed && waiting.entries.is_empty() && waiting.fresh.is_empty()
+        !self.0.closed.load(Ordering::Acquire) && waiting.entries.is_empty() && waiting.fresh.is_empty()
     }
 
     /// The ledger that is kept of what is pushed.
@@ -311,13 +382,15 @@ impl<T> Queue<T> {
 
     /// Makes room: what was taken has been delivered or lost.
     pub(super) fn settle(&self, measure: Measure) {
-        let mut waiting = self.waiting();
-        waiting.held = waiting.held.minus(measure);
+        self.0.held.give(measure);
     }
 
     /// Takes nothing any more.
     pub(super) fn close(&self) {
-        self.waiting().closed = true;
+        self.0.closed.store(true, Ordering::Release);
+        // Whoever has not seen it is done when these locks can be had.
+        drop(self.waiting());
+        self.0.sheaves.are_empty();
         self.0.wake.notify_one();
     }
 
@@ -334,12 +407,14 @@ impl<T> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::delivery::sink::Rank;
     use std::time::Duration;
 
     fn queue(weight: usize, items: u64) -> Queue<usize> {
         let wake_at = Limits { items: 3, weight: 50, linger: Duration::ZERO };
         let measure = |weight: &usize| Measure { weight: *weight, items: 1 };
-        Queue::new(measure, Measure { weight, items }, wake_at, Arc::default(), None)
+        let gathered: Gathered<usize> = |piece, _| piece.iter().map(|byte| usize::from(*byte)).sum();
+        Queue::new(measure, Some(gathered), Measure { weight, items }, wake_at, Arc::default(), None)
     }
 
     #[test]
@@ -437,16 +512,85 @@ mod tests {
         assert!(woken().await);
     }
 
+    const MARK: Mark = Mark { rank: Rank::Routine, millis: 0 };
+
+    /// Draws a number as its one byte.
+    fn byte(number: &usize, out: &mut Vec<u8>) -> bool {
+        out.extend(u8::try_from(*number));
+        true
+    }
+
+    fn all_drawn(queue: &Queue<usize>) -> Vec<(usize, Measure)> {
+        queue.draw("odd", Some);
+        let all = Limits { items: 100, weight: 1000, linger: Duration::ZERO };
+        queue.take(&all).into_iter().map(|entry| (entry.thing, entry.measure)).collect()
+    }
+
     #[test]
     fn what_is_drawn_at_once_is_measured_before_and_lost_where_that_panics() {
-        thread_local! {
-            static PAD: RefCell<Pad> = RefCell::default();
-        }
         let queue = queue(10, 100);
-        assert!(queue.push_drawn(3, true, &PAD, |weight, _| 10 * weight));
-        assert!(!queue.push_drawn(2, true, &PAD, |_, _| panic!("a test's panic")));
-        assert_eq!(queue.waits().0, Measure { weight: 3, items: 1 });
+        let draw = |number: &usize, out: &mut Vec<u8>| byte(&(10 * number), out);
+        assert!(queue.push_drawn(3, true, MARK, draw));
+        assert!(!queue.push_drawn(2, true, MARK, |_, _| panic!("a test's panic")));
         let tally = queue.ledger().tally();
         assert_eq!((tally.created, tally.queued, tally.dropped["sink_panicked"]), (2, 1, 1));
+        assert_eq!(all_drawn(&queue), [(30, Measure { weight: 3, items: 1 })]);
+        assert!(queue.push_drawn(7, true, MARK, byte), "what was lost takes no room");
+    }
+
+    #[test]
+    fn what_is_not_light_or_cannot_be_drawn_at_once_is_for_the_worker() {
+        let queue = queue(100, 100);
+        assert!(queue.push_drawn(3, false, MARK, |_, _| panic!("not here")));
+        let half = |number: &usize, out: &mut Vec<u8>| !byte(number, out);
+        assert!(queue.push_drawn(4, true, MARK, half));
+        assert_eq!(queue.ledger().tally().queued, 2);
+        assert_eq!(all_drawn(&queue).iter().map(|(number, _)| *number).collect::<Vec<_>>(), [3, 4]);
+    }
+
+    #[test]
+    fn what_is_drawn_at_once_finds_as_much_room_as_all_else() {
+        let queue = queue(10, 100);
+        queue.push(6);
+        assert!(!queue.push_drawn(5, true, MARK, |_, _| panic!("there is no room")));
+        assert!(queue.push_drawn(4, true, MARK, byte));
+        assert!(!queue.push(1));
+        for (_, measure) in all_drawn(&queue) {
+            queue.settle(measure);
+        }
+        assert!(queue.push_drawn(10, true, MARK, byte));
+        queue.close();
+        assert!(!queue.push_drawn(1, true, MARK, byte));
+        let tally = queue.ledger().tally();
+        assert_eq!((tally.queued, tally.dropped["queue_full"], tally.dropped["shut_down"]), (3, 2, 1));
+    }
+
+    #[test]
+    fn what_comes_up_while_it_is_drawn_waits_too() {
+        let queue = queue(100, 100);
+        let inner = queue.clone();
+        let draw =
+            |number: &usize, out: &mut Vec<u8>| inner.push_drawn(5, true, MARK, byte) && byte(number, out);
+        assert!(queue.push_drawn(4, true, MARK, draw));
+        assert_eq!(all_drawn(&queue).iter().map(|(number, _)| *number).collect::<Vec<_>>(), [4, 5]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_worker_is_woken_for_what_is_drawn_at_once_as_for_all_else() {
+        let queue = queue(1000, 100);
+        let woken = async || tokio::time::timeout(Duration::from_millis(1), queue.changed()).await.is_ok();
+        assert!(queue.push_drawn(1, true, MARK, byte));
+        assert!(woken().await, "the first");
+        assert!(queue.push_drawn(1, true, MARK, byte));
+        assert!(!woken().await);
+        assert!(queue.push_drawn(1, true, MARK, byte));
+        assert!(woken().await, "three items");
+        queue.draw("odd", Some);
+        assert!(!queue.attend(true));
+        assert!(queue.push_drawn(1, true, MARK, byte));
+        assert!(!woken().await, "it looks soon");
+        assert!(queue.attend(false), "it came unnoticed");
+        queue.draw("odd", Some);
+        assert!(!queue.attend(false));
     }
 }

@@ -3,20 +3,22 @@
 use std::error::Error;
 use std::time::Duration;
 
-use super::pad::Pad;
-use super::queue::Measure;
+use super::queue::{Gathered, Measure};
 
 /// Puts batches on the wire. One attempt, one answer: when to try again is not its business.
 pub trait Sink: Send + Sync + 'static {
     /// What a batch is made of.
     type Item: Send + Sync + 'static;
 
+    /// Makes an item of a piece that was drawn where it came up, where the backend's views draw any.
+    const GATHERED: Option<Gathered<Self::Item>> = None;
+
     /// How large an item is.
     fn measure(item: &Self::Item) -> Measure;
 
     /// Makes of an item what will be sent or written of it, unless it is that already: as soon as the worker gets hold of
     /// it, for what it is drawn from takes several times the room.
-    fn draw(&self, item: Self::Item, _pad: &mut Pad) -> Self::Item {
+    fn draw(&self, item: Self::Item) -> Self::Item {
         item
     }
 

@@ -15,7 +15,6 @@ use self::aside::Aside;
 use super::batch::{self, Limits, Next};
 use super::gate::{Backoff, Gate, Permit, later};
 use super::ledger::Tally;
-use super::pad::Pad;
 use super::queue::{Measure, Queue};
 use super::sink::{SendError, Sent, Sink};
 use super::spool::{Keep, Log, Place};
@@ -165,8 +164,6 @@ const SPOOL_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Worker<S: Sink> {
     sink: Arc<S>,
     queue: Queue<S::Item>,
-    /// What is new is drawn on it.
-    pad: Pad,
     policy: Policy,
     status: Status,
     gate: Gate,
@@ -195,7 +192,6 @@ impl<S: Sink> Worker<S> {
         Self {
             sink,
             queue,
-            pad: Pad::default(),
             policy,
             status,
             gate: Gate::new(policy.backoff),
@@ -265,8 +261,8 @@ impl<S: Sink> Worker<S> {
 
     /// Draws what is new; whether anything was.
     fn draw(&mut self) -> bool {
-        let Self { sink, pad, queue, .. } = self;
-        queue.draw(super::PANICKED, |item| unless_panics(|| sink.draw(item, pad)))
+        let Self { sink, queue, .. } = self;
+        queue.draw(super::PANICKED, |item| unless_panics(|| sink.draw(item)))
     }
 
     fn situation(&self, deadline: Option<Instant>) -> Situation {

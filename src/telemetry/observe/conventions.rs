@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
 
 use http::Version;
-use opentelemetry::Value;
 use opentelemetry::trace::Status;
+use opentelemetry::{InstrumentationScope, Value};
 
 use super::fault::Fault;
 use super::panic::PanicReport;
@@ -15,6 +16,12 @@ use super::record::{Outcome, RequestFacts, RequestRecord, Stage, Verdict};
 
 /// Which version of the conventions is followed.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
+/// The instrumentation that a request's spans come from.
+pub static SCOPE: LazyLock<Arc<InstrumentationScope>> = LazyLock::new(|| {
+    let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"));
+    Arc::new(scope.with_version(env!("CARGO_PKG_VERSION")).build())
+});
 
 /// `network.protocol.version`.
 #[must_use]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{StatusCode, response};
 use opentelemetry::trace::{SpanId, TraceId};
@@ -131,6 +131,12 @@ impl Exchange {
     #[must_use]
     pub fn request(&self) -> &RequestFacts {
         &self.0.opening.request
+    }
+
+    /// When the request's head had been read.
+    #[must_use]
+    pub fn started(&self) -> SystemTime {
+        self.0.opening.started
     }
 
     /// Notes what was decided about tracing this request, for the `Sampled=` of `X-Amzn-Trace-Id` in the calls that

@@ -122,7 +122,7 @@ impl Observer {
         let facts = self.facts(request, heads);
         // Where there is nothing to read, nobody needs to look for it.
         let propagators = if has_ids { &*self.settings.propagators } else { &[] };
-        let mut identity = Identity::extract(request.headers(), propagators, &self.ids);
+        let mut identity = Identity::extract(request.headers(), propagators, &self.ids, started);
         identity.sampled = self.sampled(&identity);
         let excluded = self.settings.exclude_paths.iter().any(|path| path == request.uri().path());
         let exchange = Exchange::open(Opening { identity, request: facts, started }, clock, excluded);

@@ -22,6 +22,7 @@ use tracing_core::span::Current;
 use tracing_subscriber::filter::Targets;
 
 use super::collect::{Outside, RecordAll, number};
+use super::conventions;
 use super::exchange::Exchange;
 use super::fields::SpanFields;
 use super::identity::EpochIds;
@@ -37,7 +38,6 @@ struct Inner {
     ids: EpochIds,
     sampler: RecordAll,
     limits: SpanLimits,
-    scope: InstrumentationScope,
     outside: Option<Outside>,
     open: Shards<Arc<Open>>,
 }
@@ -74,9 +74,8 @@ impl Spans {
     /// Files spans of `wanted` targets and levels, and those of no request with `outside`.
     #[must_use]
     pub fn new(wanted: Targets, sampler: RecordAll, limits: SpanLimits, outside: Option<Outside>) -> Self {
-        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).build();
         let (ids, open) = (EpochIds::default(), Shards::default());
-        Self(Arc::new(Inner { wanted, ids, sampler, limits, scope, outside, open }))
+        Self(Arc::new(Inner { wanted, ids, sampler, limits, outside, open }))
     }
 
     /// Whether spans, and events within spans, of this kind are filed.
@@ -126,7 +125,7 @@ impl Spans {
             events: SpanEvents::default(),
             links: SpanLinks::default(),
             status: fields.status.unwrap_or(Status::Unset),
-            instrumentation_scope: self.0.scope.clone(),
+            instrumentation_scope: InstrumentationScope::clone(&conventions::SCOPE),
         };
         let exchange = parent.get::<Exchange>().cloned();
         let place = exchange.map_or_else(|| Place::Outside(self.0.outside.clone()), Place::Exchange);

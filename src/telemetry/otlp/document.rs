@@ -7,7 +7,7 @@
 
 mod protobuf;
 
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use prost::Message as _;
 
 use self::protobuf::Message;
 use crate::config::SpanLimits;
-use crate::telemetry::delivery::{Pad, Rank};
+use crate::telemetry::delivery::{Mark, Rank};
 use crate::telemetry::observe::conventions::Described;
 use crate::telemetry::observe::{Fault, LogEvent, RequestRecord, Verdict, conventions, frames};
 
@@ -47,7 +47,8 @@ pub(super) struct Drawn {
     rank: Rank,
     /// Field 2 of `ScopeSpans`, as often as there are spans.
     spans: Bytes,
-    /// The instrumentations that the spans come from, and where those of each end.
+    /// The instrumentations that the spans come from, and where those of each end. Where there is none, all come from our
+    /// own.
     scopes: Vec<(Arc<InstrumentationScope>, usize)>,
 }
 
@@ -87,22 +88,33 @@ impl Known {
 }
 
 /// Draws what is not drawn yet.
-pub(super) fn draw(item: Item, form: &Form, pad: &mut Pad) -> Item {
-    let Form { limits, known } = form;
-    if matches!(item, Item::Drawn(_) | Item::Stored(_)) {
-        return item;
+pub(super) fn draw(item: Item, form: &Form) -> Item {
+    let (rank, mut spans, mut scopes) = (rank(&item), Vec::new(), Vec::with_capacity(2));
+    let mut pencil = Pencil { spans: Message::behind(&mut spans), scopes: &mut scopes, known: &form.known };
+    match &item {
+        Item::Request(record) => pencil.push_record(record, &form.limits),
+        Item::Straggler(span) => pencil.push_span(span, &form.limits),
+        Item::Drawn(_) | Item::Stored(_) => return item,
     }
-    let (rank, mut scopes) = (rank(&item), Vec::with_capacity(2));
-    let spans = pad.draw(|out| {
-        let mut pencil = Pencil { spans: Message::from(std::mem::take(out)), scopes: &mut scopes, known };
-        match &item {
-            Item::Request(record) => pencil.push_record(record, limits),
-            Item::Straggler(span) => pencil.push_span(span, limits),
-            Item::Drawn(_) | Item::Stored(_) => {}
-        }
-        *out = pencil.spans.into_bytes();
-    });
-    Item::Drawn(Drawn { rank, spans, scopes })
+    Item::Drawn(Drawn { rank, spans: spans.into(), scopes })
+}
+
+/// Appends a request's spans, where all come from our own instrumentation, as they mostly do; says whether they do.
+pub(super) fn draw_own(item: &Item, form: &Form, out: &mut Vec<u8>) -> bool {
+    let Item::Request(record) = item else { return false };
+    let sampled = || record.spans.iter().filter(|span| span.span_context.is_sampled());
+    let is_own = sampled().all(|span| span.instrumentation_scope == **conventions::SCOPE);
+    if is_own {
+        let mut spans = Message::behind(out);
+        spans.long_message(2, |span| server_span(span, record, &form.limits));
+        sampled().for_each(|data| spans.long_message(2, |span| inner_span(span, data, &form.limits)));
+    }
+    is_own
+}
+
+/// What [`draw_own`] has appended.
+pub(super) fn gathered(spans: Bytes, Mark { rank, .. }: Mark) -> Item {
+    Item::Drawn(Drawn { rank, spans, scopes: Vec::new() })
 }
 
 /// One `ExportTraceServiceRequest` for all of `items`, which are drawn; `resource` is an encoded `Resource`.
@@ -116,7 +128,8 @@ pub(super) fn export_request(items: &[Item], resource: &[u8]) -> Vec<u8> {
         }
     }
     let length = scopes.length(resource);
-    let mut request = Message::with_capacity(length + 16);
+    let mut bytes = Vec::with_capacity(length + 16);
+    let mut request = Message::behind(&mut bytes);
     if !scopes.0.is_empty() {
         request.open(1, length);
         scopes.write(&mut request, resource);
@@ -124,7 +137,7 @@ pub(super) fn export_request(items: &[Item], resource: &[u8]) -> Vec<u8> {
     for spans in stored {
         request.chosen_bytes(1, &spans.encode_to_vec());
     }
-    request.into_bytes()
+    bytes
 }
 
 /// Adds spans to those of the same process and the same instrumentation.
@@ -147,10 +160,9 @@ fn merge(all: &mut Vec<ResourceSpans>, more: &ResourceSpans) {
 pub(super) fn encode(item: &Item, resource: &[u8], into: &mut Vec<u8>) {
     match item {
         Item::Drawn(drawn) => {
-            let (mut scopes, mut spans) = (Scopes::default(), Message::default());
+            let mut scopes = Scopes::default();
             scopes.push(drawn);
-            scopes.write(&mut spans, resource);
-            into.extend_from_slice(&spans.into_bytes());
+            scopes.write(&mut Message::behind(into), resource);
         }
         Item::Stored(spans) => into.extend_from_slice(&spans.encode_to_vec()),
         Item::Request(_) | Item::Straggler(_) => {}
@@ -183,12 +195,6 @@ pub(super) fn sampled_spans(record: &RequestRecord) -> u64 {
     1 + record.spans.iter().filter(|span| span.span_context.is_sampled()).count() as u64
 }
 
-/// The instrumentation that the server spans come from.
-static SERVER: LazyLock<Arc<InstrumentationScope>> = LazyLock::new(|| {
-    let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"));
-    Arc::new(scope.with_version(env!("CARGO_PKG_VERSION")).build())
-});
-
 /// The spans of many items, by the instrumentation that they come from. There are few, so they are looked for one by
 /// one.
 #[derive(Default)]
@@ -204,6 +210,9 @@ struct ScopeSpans<'a> {
 
 impl<'a> Scopes<'a> {
     fn push(&mut self, drawn: &'a Drawn) {
+        if drawn.scopes.is_empty() {
+            self.push_spans(&conventions::SCOPE, &drawn.spans);
+        }
         let mut begin = 0;
         for (scope, end) in &drawn.scopes {
             self.push_spans(scope, drawn.spans.get(begin..*end).unwrap_or_default());
@@ -231,7 +240,7 @@ impl<'a> Scopes<'a> {
     }
 
     /// Writes all of it as `ResourceSpans`.
-    fn write(self, spans: &mut Message, resource: &[u8]) {
+    fn write(self, spans: &mut Message<'_>, resource: &[u8]) {
         spans.chosen_bytes(1, resource);
         for scope in self.0 {
             spans.open(2, scope.length);
@@ -244,7 +253,8 @@ impl<'a> Scopes<'a> {
 
 /// `ScopeSpans` without spans.
 fn scope_head(scope: &InstrumentationScope) -> Vec<u8> {
-    let mut head = Message::default();
+    let mut bytes = Vec::new();
+    let mut head = Message::behind(&mut bytes);
     head.message(1, |described| {
         described.bytes(1, scope.name());
         described.bytes(2, scope.version().unwrap_or_default());
@@ -253,19 +263,19 @@ fn scope_head(scope: &InstrumentationScope) -> Vec<u8> {
         }
     });
     head.bytes(3, scope.schema_url().unwrap_or_default());
-    head.into_bytes()
+    bytes
 }
 
 /// Draws spans one behind the other.
 struct Pencil<'a> {
-    spans: Message,
+    spans: Message<'a>,
     scopes: &'a mut Vec<(Arc<InstrumentationScope>, usize)>,
     known: &'a Known,
 }
 
 impl Pencil<'_> {
     fn push_record(&mut self, record: &RequestRecord, limits: &SpanLimits) {
-        self.push(&SERVER, |span| server_span(span, record, limits));
+        self.push(&conventions::SCOPE, |span| server_span(span, record, limits));
         for data in record.spans.iter().filter(|span| span.span_context.is_sampled()) {
             self.push_span(data, limits);
         }
@@ -276,7 +286,7 @@ impl Pencil<'_> {
         self.push(&scope, |span| inner_span(span, data, limits));
     }
 
-    fn push(&mut self, scope: &Arc<InstrumentationScope>, write: impl FnOnce(&mut Message)) {
+    fn push(&mut self, scope: &Arc<InstrumentationScope>, write: impl FnOnce(&mut Message<'_>)) {
         self.spans.long_message(2, write);
         let end = self.spans.length();
         match self.scopes.last_mut().filter(|(known, _)| Arc::ptr_eq(known, scope)) {
@@ -287,13 +297,13 @@ impl Pencil<'_> {
 }
 
 /// The request as a whole. Its events are those that no `tracing` span inside has among its own.
-fn server_span(span: &mut Message, record: &RequestRecord, limits: &SpanLimits) {
+fn server_span(span: &mut Message<'_>, record: &RequestRecord, limits: &SpanLimits) {
     let identity = record.identity();
-    span.bytes(1, identity.trace_id.to_bytes());
-    span.bytes(2, identity.span_id.to_bytes());
+    span.id(1, identity.trace_id.to_bytes());
+    span.id(2, identity.span_id.to_bytes());
     trace_state(span, &identity.trace_state);
     if let Some(parent) = identity.parent {
-        span.bytes(4, parent.to_bytes());
+        span.id(4, parent.to_bytes());
     }
     span.bytes(5, conventions::server_span_name(record.request()).as_bytes());
     span.chosen_uint(6, span::SpanKind::Server as u64);
@@ -317,7 +327,7 @@ fn server_span(span: &mut Message, record: &RequestRecord, limits: &SpanLimits) 
 
 /// Log events, and why the request failed, which goes before what it had to say until then. Returns how many found no
 /// room.
-fn server_events(span: &mut Message, record: &RequestRecord, limits: &SpanLimits) -> u32 {
+fn server_events(span: &mut Message<'_>, record: &RequestRecord, limits: &SpanLimits) -> u32 {
     let exception = conventions::exception(record);
     let dropped_exceptions = u32::from(exception.is_some() && limits.events == 0);
     let exception = exception.filter(|_| limits.events > 0);
@@ -334,13 +344,13 @@ fn server_events(span: &mut Message, record: &RequestRecord, limits: &SpanLimits
 }
 
 /// A span that the application opened.
-fn inner_span(span: &mut Message, data: &SpanData, limits: &SpanLimits) {
+fn inner_span(span: &mut Message<'_>, data: &SpanData, limits: &SpanLimits) {
     let (context, parent) = (&data.span_context, data.parent_span_id);
-    span.bytes(1, context.trace_id().to_bytes());
-    span.bytes(2, context.span_id().to_bytes());
+    span.id(1, context.trace_id().to_bytes());
+    span.id(2, context.span_id().to_bytes());
     trace_state(span, context.trace_state());
     if parent != SpanId::INVALID {
-        span.bytes(4, parent.to_bytes());
+        span.id(4, parent.to_bytes());
     }
     span.bytes(5, data.name.as_bytes());
     span.chosen_uint(6, kind(&data.span_kind) as u64);
@@ -358,14 +368,14 @@ fn inner_span(span: &mut Message, data: &SpanData, limits: &SpanLimits) {
     span.fixed32(16, flags(context.is_sampled(), data.parent_span_is_remote));
 }
 
-fn log_event(span: &mut Message, event: &LogEvent, limits: &SpanLimits) {
+fn log_event(span: &mut Message<'_>, event: &LogEvent, limits: &SpanLimits) {
     let mut own = vec![KeyValue::new("level", event.level.as_str()), KeyValue::new("target", event.target)];
     own.extend_from_slice(&event.fields);
     make_event(span, event.time, &event.message, &own, 0, limits);
 }
 
 fn exception_event(
-    span: &mut Message,
+    span: &mut Message<'_>,
     record: &RequestRecord,
     exception: conventions::Exception,
     limits: &SpanLimits,
@@ -390,13 +400,13 @@ fn stack(record: &RequestRecord) -> String {
     })
 }
 
-fn span_event(span: &mut Message, event: &Event, limits: &SpanLimits) {
+fn span_event(span: &mut Message<'_>, event: &Event, limits: &SpanLimits) {
     let dropped = event.dropped_attributes_count;
     make_event(span, event.timestamp, &event.name, &event.attributes, dropped, limits);
 }
 
 fn make_event(
-    span: &mut Message,
+    span: &mut Message<'_>,
     time: SystemTime,
     name: &str,
     own: &[KeyValue],
@@ -411,11 +421,11 @@ fn make_event(
     });
 }
 
-fn span_link(span: &mut Message, own: &Link, limits: &SpanLimits) {
+fn span_link(span: &mut Message<'_>, own: &Link, limits: &SpanLimits) {
     let context = &own.span_context;
     span.message(13, |link| {
-        link.bytes(1, context.trace_id().to_bytes());
-        link.bytes(2, context.span_id().to_bytes());
+        link.id(1, context.trace_id().to_bytes());
+        link.id(2, context.span_id().to_bytes());
         trace_state(link, context.trace_state());
         let dropped = attributes(link, 4, &own.attributes, limits.link_attributes, limits);
         link.uint(5, dropped + own.dropped_attributes_count);
@@ -424,7 +434,7 @@ fn span_link(span: &mut Message, own: &Link, limits: &SpanLimits) {
 }
 
 /// Field 3 of spans and links alike.
-fn trace_state(message: &mut Message, state: &TraceState) {
+fn trace_state(message: &mut Message<'_>, state: &TraceState) {
     // Most have none, and to say so takes a copy.
     if *state != TraceState::NONE {
         message.bytes(3, state.header());
@@ -432,7 +442,13 @@ fn trace_state(message: &mut Message, state: &TraceState) {
 }
 
 /// Attributes in field `field`; returns how many are beyond the `most`.
-fn attributes(message: &mut Message, field: u64, own: &[KeyValue], most: usize, limits: &SpanLimits) -> u32 {
+fn attributes(
+    message: &mut Message<'_>,
+    field: u64,
+    own: &[KeyValue],
+    most: usize,
+    limits: &SpanLimits,
+) -> u32 {
     let (kept, dropped) = bounded(own, most);
     for KeyValue { key, value, .. } in kept {
         key_value(message, field, key.as_str(), Described::from(value), limits.attribute_value_length);
@@ -447,7 +463,7 @@ fn bounded<T>(all: &[T], most: usize) -> (&[T], u32) {
 }
 
 /// A `KeyValue`; text longer than `length` characters is cut.
-fn key_value(message: &mut Message, field: u64, key: &str, value: Described<'_>, length: Option<usize>) {
+fn key_value(message: &mut Message<'_>, field: u64, key: &str, value: Described<'_>, length: Option<usize>) {
     match value {
         Described::Text(text) => message.pair(field, key.as_bytes(), shortened(text, length).as_bytes()),
         Described::Int(number) => message.count(field, key.as_bytes(), number.cast_unsigned()),
@@ -459,7 +475,7 @@ fn key_value(message: &mut Message, field: u64, key: &str, value: Described<'_>,
 }
 
 /// An `AnyValue`.
-fn any_value(any: &mut Message, value: &Value, length: Option<usize>) {
+fn any_value(any: &mut Message<'_>, value: &Value, length: Option<usize>) {
     match value {
         Value::Bool(truth) => any.chosen_uint(2, u64::from(*truth)),
         Value::I64(number) => any.chosen_uint(3, number.cast_unsigned()),
@@ -470,7 +486,7 @@ fn any_value(any: &mut Message, value: &Value, length: Option<usize>) {
 }
 
 /// An `ArrayValue`.
-fn elements(list: &mut Message, array: &Array, length: Option<usize>) {
+fn elements(list: &mut Message<'_>, array: &Array, length: Option<usize>) {
     match array {
         Array::Bool(truths) => {
             truths.iter().for_each(|truth| list.message(1, |any| any.chosen_uint(2, u64::from(*truth))));
@@ -509,7 +525,7 @@ fn kind(kind: &SpanKind) -> span::SpanKind {
     }
 }
 
-fn status(span: &mut Message, own: &Status) {
+fn status(span: &mut Message<'_>, own: &Status) {
     let (code, message) = match own {
         Status::Unset => (status::StatusCode::Unset, ""),
         Status::Ok => (status::StatusCode::Ok, ""),

@@ -1,13 +1,12 @@
 //! OTLP's part of a request.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use opentelemetry_sdk::trace::SpanData;
 
 use super::document::{self, Form, Item};
 use super::metrics::RequestMetrics;
-use crate::telemetry::delivery::{Pad, Queue};
+use crate::telemetry::delivery::Queue;
 use crate::telemetry::observe::{Enlist, EnlistLayer, Exchange, RequestRecord, View};
 
 /// Exports every request that passes as spans, and counts it in the metrics.
@@ -29,11 +28,6 @@ impl Enlist for Spans {
             exchange.enlist(view.clone());
         }
     }
-}
-
-thread_local! {
-    /// What ends on this thread is drawn on it.
-    static PAD: RefCell<Pad> = RefCell::default();
 }
 
 /// Makes a request spans.
@@ -64,8 +58,9 @@ impl View for SpanView {
             queue.ledger().enter(|tally| tally.refuse("record_full", record.dropped_spans.into()));
         }
         if wanted > 0 {
-            let (item, is_light) = (Item::Request(Arc::clone(record)), record.is_light());
-            queue.push_drawn(item, is_light, &PAD, |item, pad| document::draw(item, form, pad));
+            let item = Item::Request(Arc::clone(record));
+            let mark = document::rank(&item).into();
+            queue.push_drawn(item, record.is_light(), mark, |item, out| document::draw_own(item, form, out));
         }
     }
 

@@ -33,8 +33,8 @@ pub use self::layer::{SpanLayer, Spans};
 pub use self::relay::{Encoding, Relay, RelayError};
 use self::relay::{Forward, Relayed};
 use super::delivery::{
-    Backoff, Delivery, Keep, Kept, Limits, Measure, Pad, Policy, Rank, SendError, Sent, Sink, SpoolError,
-    Surroundings,
+    Backoff, Delivery, Gathered, Keep, Kept, Limits, Measure, Policy, Rank, SendError, Sent, Sink,
+    SpoolError, Surroundings,
 };
 use super::observe::{EnlistLayer, Outside, span_weight};
 use crate::config::{self, Batch, Destination};
@@ -251,6 +251,8 @@ struct SpanSink {
 impl Sink for SpanSink {
     type Item = Item;
 
+    const GATHERED: Option<Gathered<Item>> = Some(document::gathered);
+
     fn measure(item: &Item) -> Measure {
         match item {
             Item::Request(record) => {
@@ -269,8 +271,8 @@ impl Sink for SpanSink {
         document::rank(item)
     }
 
-    fn draw(&self, item: Item, pad: &mut Pad) -> Item {
-        document::draw(item, &self.form, pad)
+    fn draw(&self, item: Item) -> Item {
+        document::draw(item, &self.form)
     }
 
     fn encode(&self, item: &Item, into: &mut Vec<u8>) {

@@ -24,7 +24,7 @@ use opentelemetry_sdk::trace::SpanData;
 use self::json::{Hex, Object, TraceIdText, key};
 use self::segment::Segment;
 use super::metadata::Known;
-use crate::telemetry::delivery::Pad;
+use crate::telemetry::delivery::Mark;
 use crate::telemetry::observe::RequestRecord;
 
 pub(super) use self::fit::LEAST;
@@ -97,15 +97,19 @@ pub(super) struct Form {
     pub(super) known: Known,
 }
 
-/// Draws a request at once, unless that takes more than one small document.
-pub(super) fn draw_light(item: Item, form: &Form, pad: &mut Pad) -> Item {
-    let mut documents = Documents::default();
-    let document = pad.draw(|out| {
-        documents.bytes = std::mem::take(out);
-        draw(&item, form, LARGEST, &mut documents);
-        *out = std::mem::take(&mut documents.bytes);
-    });
-    if documents.ends.len() == 1 && document.len() <= LEAST { Item::Drawn(document) } else { item }
+/// Appends a request's document; says whether it is the only one, and small.
+pub(super) fn draw_light(item: &Item, form: &Form, out: &mut Vec<u8>) -> bool {
+    let Item::Segment { record, name, rule } = item else { return false };
+    let segment = Segment::new(record, name, rule.as_deref(), &form.constants, form.known.get());
+    let (root, deep) = with_family(segment, record);
+    let begin = out.len();
+    root.write(out);
+    deep.is_empty() && out.len() - begin <= LEAST
+}
+
+/// What [`draw_light`] has appended.
+pub(super) fn gathered(document: Bytes, _: Mark) -> Item {
+    Item::Drawn(document)
 }
 
 /// Makes `documents` those of an item, each at most `most` bytes of compact JSON: the segment, and what does not fit into

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use self::run::Run;
 use super::document::{self, Documents, Form, Item};
-use crate::telemetry::delivery::{Measure, SendError, Sent, Sink};
+use crate::telemetry::delivery::{Gathered, Measure, SendError, Sent, Sink};
 use crate::telemetry::observe::span_weight;
 
 /// What every datagram begins with.
@@ -191,6 +191,8 @@ fn is_too_large(error: &io::Error) -> bool {
 
 impl Sink for Daemon {
     type Item = Item;
+
+    const GATHERED: Option<Gathered<Item>> = Some(document::gathered);
 
     fn measure(item: &Item) -> Measure {
         let weight = match item {

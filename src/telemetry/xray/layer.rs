@@ -1,7 +1,6 @@
 //! X-Ray's part of a request: the decision whether to trace it, which is made once, before the handler.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use http::header::HOST;
@@ -11,7 +10,7 @@ use opentelemetry_sdk::trace::SpanData;
 use super::document::{self, Form, Item};
 use super::naming::Naming;
 use super::sampling::{Asked, Sampler};
-use crate::telemetry::delivery::{Pad, Queue};
+use crate::telemetry::delivery::{Queue, Rank};
 use crate::telemetry::observe::{
     Enlist, EnlistLayer, Exchange, RequestFacts, RequestRecord, Sampled, View, X_AMZN_TRACE_ID, amzn_root,
 };
@@ -30,11 +29,6 @@ pub(super) struct Parts {
     pub(super) naming: Arc<Naming>,
     pub(super) form: Arc<Form>,
     pub(super) queue: Queue<Item>,
-}
-
-thread_local! {
-    /// What ends on this thread is drawn on it.
-    static PAD: RefCell<Pad> = RefCell::default();
 }
 
 impl Enlist for Segments {
@@ -64,7 +58,7 @@ impl Segments {
                     service_name: &name,
                     service_type: None,
                 };
-                let decision = self.0.sampler.decide(&asked);
+                let decision = self.0.sampler.decide(&asked, exchange.started());
                 // Local rules are nobody's but ours; X-Ray knows the names of its own.
                 (decision.sampled, decision.central.then_some(decision.rule))
             }
@@ -113,7 +107,9 @@ impl View for SegmentView {
         let (is_light, record) = (record.is_light(), Arc::clone(record));
         let name = self.name.take().unwrap_or_default();
         let item = Item::Segment { record, name, rule: self.rule.take() };
-        queue.push_drawn(item, is_light, &PAD, |item, pad| document::draw_light(item, form, pad));
+        // They are sent or lost, whatever they are worth.
+        let mark = Rank::Notable.into();
+        queue.push_drawn(item, is_light, mark, |item, out| document::draw_light(item, form, out));
     }
 
     fn on_straggler(&mut self, record: &Arc<RequestRecord>, span: &SpanData) {

@@ -72,7 +72,7 @@ fn of(record: RequestRecord, form: &Form) -> Line {
 }
 
 fn on_pad(item: Item, form: &Form) -> Item {
-    draw(item, form, &mut Pad::default())
+    draw(item, form)
 }
 
 fn drawn(item: Item, form: &Form) -> Line {

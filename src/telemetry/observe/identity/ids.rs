@@ -11,13 +11,21 @@ use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 #[derive(Debug, Clone, Default)]
 pub struct EpochIds(RandomIdGenerator);
 
-impl IdGenerator for EpochIds {
-    fn new_trace_id(&self) -> TraceId {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+impl EpochIds {
+    /// The id of a trace that begins `at` a time.
+    #[must_use]
+    pub fn new_trace_id_at(&self, at: SystemTime) -> TraceId {
+        let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // The id has room for 32 bits of seconds, which lasts until 2106.
         let epoch = u128::from(seconds & u64::from(u32::MAX)) << 96;
         let random = u128::from_be_bytes(self.0.new_trace_id().to_bytes()) & (u128::MAX >> 32);
         TraceId::from(epoch | random.max(1))
+    }
+}
+
+impl IdGenerator for EpochIds {
+    fn new_trace_id(&self) -> TraceId {
+        self.new_trace_id_at(SystemTime::now())
     }
 
     fn new_span_id(&self) -> SpanId {

@@ -9,6 +9,7 @@ mod w3c;
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
@@ -81,9 +82,14 @@ pub struct Identity {
 
 impl Identity {
     /// Takes the ids out of `headers`, the first of `propagators` that has a trace id winning, and draws what
-    /// is missing. What is malformed is treated as absent. `sampled` is false until a sampler has decided.
+    /// is missing; a trace of its own begins when the request has `started`. What is malformed is treated as absent. `sampled` is false until a sampler has decided.
     #[must_use]
-    pub fn extract(headers: &HeaderMap, propagators: &[Propagator], ids: &EpochIds) -> Self {
+    pub fn extract(
+        headers: &HeaderMap,
+        propagators: &[Propagator],
+        ids: &EpochIds,
+        started: SystemTime,
+    ) -> Self {
         let mut identity = Self {
             trace_id: TraceId::INVALID,
             span_id: ids.new_span_id(),
@@ -101,7 +107,7 @@ impl Identity {
             }
         }
         if identity.trace_id == TraceId::INVALID {
-            identity.trace_id = ids.new_trace_id();
+            identity.trace_id = ids.new_trace_id_at(started);
         }
         identity
     }
@@ -263,7 +269,7 @@ mod tests {
     }
 
     fn extract(pairs: &[(&'static str, &str)], propagators: &[Propagator]) -> Identity {
-        Identity::extract(&headers(pairs), propagators, &EpochIds::default())
+        Identity::extract(&headers(pairs), propagators, &EpochIds::default(), SystemTime::now())
     }
 
     #[test]

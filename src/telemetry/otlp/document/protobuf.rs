@@ -2,8 +2,8 @@
 
 /// A message as it is written: fields in any order, each by its number. Zeros and empty texts are left out, as
 /// protobuf 3 has it; what must be there even so is what a `oneof` chose.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Message(Vec<u8>);
+#[derive(Debug)]
+pub(super) struct Message<'a>(&'a mut Vec<u8>);
 
 /// How a field's value is written: in as many bytes as it takes, in 8, behind its length, in 4.
 const VARINT: u64 = 0;
@@ -14,20 +14,10 @@ const FIXED_32: u64 = 5;
 /// What is before a message in bytes at most: a key and a length.
 const MOST_BEFORE: usize = 20;
 
-impl From<Vec<u8>> for Message {
-    /// Fields behind those that are written already.
-    fn from(written: Vec<u8>) -> Self {
+impl<'a> Message<'a> {
+    /// Fields behind what is written already.
+    pub(super) fn behind(written: &'a mut Vec<u8>) -> Self {
         Self(written)
-    }
-}
-
-impl Message {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self(Vec::with_capacity(bytes))
-    }
-
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.0
     }
 
     /// What has been written, in bytes.
@@ -92,6 +82,13 @@ impl Message {
     pub(super) fn fixed32(&mut self, field: u64, value: u32) {
         self.key(field, FIXED_32);
         self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// An id, whose length is known where it is written.
+    #[inline(always)]
+    pub(super) fn id<const LEN: usize>(&mut self, field: u64, id: [u8; LEN]) {
+        self.open(field, LEN);
+        self.raw(&id);
     }
 
     /// Bytes or text, left out where they are empty.
@@ -202,6 +199,12 @@ mod tests {
 
     use super::*;
 
+    fn bytes(write: impl FnOnce(&mut Message<'_>)) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write(&mut Message::behind(&mut bytes));
+        bytes
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_what_the_official_types_write(
@@ -222,24 +225,21 @@ mod tests {
                 flags,
                 ..Span::default()
             };
-            let mut written = Message::default();
-            written.bytes(5, &text);
-            written.fixed64(7, time);
-            written.pair(9, key.as_bytes(), text.as_bytes());
-            written.count(9, key.as_bytes(), number.cast_unsigned());
-            written.uint(10, dropped);
-            written.fixed32(16, flags);
-            let written = written.into_bytes();
+            let written = bytes(|written| {
+                written.bytes(5, &text);
+                written.fixed64(7, time);
+                written.pair(9, key.as_bytes(), text.as_bytes());
+                written.count(9, key.as_bytes(), number.cast_unsigned());
+                written.uint(10, dropped);
+                written.fixed32(16, flags);
+            });
             prop_assert_eq!(&written, &span.encode_to_vec());
             // As a message, however much room its length was given before it was known.
             for length in [written.len(), text.len().min(written.len())] {
-                let mut expected = Message::default();
-                expected.chosen_bytes(2, &written[..length]);
-                let (mut short, mut long) = (Message::default(), Message::default());
-                short.message(2, |message| message.raw(&written[..length]));
-                long.long_message(2, |message| message.raw(&written[..length]));
-                prop_assert_eq!(short.into_bytes(), expected.clone().into_bytes());
-                prop_assert_eq!(long.into_bytes(), expected.into_bytes());
+                let expected = bytes(|expected| expected.chosen_bytes(2, &written[..length]));
+                let short = bytes(|short| short.message(2, |message| message.raw(&written[..length])));
+                let long = bytes(|long| long.long_message(2, |message| message.raw(&written[..length])));
+                prop_assert_eq!((&short, &long), (&expected, &expected));
             }
         }
     }

@@ -83,11 +83,11 @@ impl Sampler {
 
     /// Decides on a request, and counts it.
     #[must_use]
-    pub fn decide(&self, request: &Asked<'_>) -> Decision {
-        self.decide_at(request, SystemTime::now(), random())
+    pub fn decide(&self, request: &Asked<'_>, now: SystemTime) -> Decision {
+        self.decide_at(request, now, random())
     }
 
-    /// The same, at a given time and with a given chance in `0.0..1.0`.
+    /// The same, with a given chance in `0.0..1.0`.
     #[must_use]
     pub fn decide_at(&self, request: &Asked<'_>, now: SystemTime, random: f64) -> Decision {
         let now = seconds(now);

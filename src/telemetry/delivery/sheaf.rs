@@ -1,0 +1,230 @@
+//! What is drawn where it comes up: piece behind piece, and handed over many at once.
+//!
+//! To hand each piece over by itself costs more than to draw it: a lock, a wake, memory of its own that is cold when the
+//! worker frees it. Each thread draws on a sheaf of its own, as a rule, which the worker takes when it looks.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::available_parallelism;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::queue::Measure;
+use super::sink::Rank;
+
+/// How long a sheaf gets, in bytes, before the next is begun: dozens of pieces.
+const LONG: usize = 64 * 1024;
+/// The most sheaves that are drawn on at the same time.
+const MOST: usize = 16;
+
+/// What is known of a piece beside its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// What it is worth where there is not room for all.
+    pub rank: Rank,
+    /// When it was, in milliseconds since 1970.
+    pub millis: i64,
+}
+
+impl From<Rank> for Mark {
+    /// Where nobody needs to know when it was.
+    fn from(rank: Rank) -> Self {
+        Self { rank, millis: 0 }
+    }
+}
+
+/// One of the pieces of a sheaf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) bytes: Bytes,
+    pub(super) mark: Mark,
+    pub(super) measure: Measure,
+}
+
+/// Pieces that wait together.
+#[derive(Debug, Default)]
+pub(super) struct Sheaf {
+    bytes: Vec<u8>,
+    /// Where each ends, and what is known of it.
+    pieces: Vec<(usize, Mark, Measure)>,
+    /// Those that were as long as they get.
+    full: Vec<Bound>,
+    /// What all of it sums up to.
+    sum: Measure,
+    /// When the first came.
+    since: Option<Instant>,
+}
+
+/// A sheaf that nothing is added to any more.
+#[derive(Debug)]
+struct Bound {
+    bytes: Bytes,
+    pieces: Vec<(usize, Mark, Measure)>,
+}
+
+impl Sheaf {
+    /// What all of it sums up to.
+    pub(super) fn sum(&self) -> Measure {
+        self.sum
+    }
+
+    /// Adds what `draw` appends, if it says that this is a piece. A panic leaves nothing of it.
+    pub(super) fn draw(
+        &mut self,
+        mark: Mark,
+        measure: Measure,
+        draw: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> Option<bool> {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve_exact(LONG + LONG / 4);
+        }
+        let begin = self.bytes.len();
+        let is_piece = super::unless_panics(|| draw(&mut self.bytes));
+        if is_piece != Some(true) {
+            self.bytes.truncate(begin);
+            return is_piece;
+        }
+        self.pieces.push((self.bytes.len(), mark, measure));
+        self.sum = self.sum.plus(measure);
+        self.since.get_or_insert_with(Instant::now);
+        if self.bytes.len() >= LONG {
+            let bytes = std::mem::take(&mut self.bytes).into();
+            self.full.push(Bound { bytes, pieces: std::mem::take(&mut self.pieces) });
+        }
+        is_piece
+    }
+
+    /// Gives all of it, oldest first, and since when it waits.
+    fn take(&mut self, mut give: impl FnMut(Piece, Instant)) {
+        let Some(since) = self.since.take() else { return };
+        self.sum = Measure::default();
+        self.full.drain(..).for_each(|bound| apart(&bound.bytes, &bound.pieces, |piece| give(piece, since)));
+        // A copy, and not the memory itself: of that there is enough for many more, while it is in the processor's cache.
+        apart(&Bytes::copy_from_slice(&self.bytes), &self.pieces, |piece| give(piece, since));
+        self.bytes.clear();
+        self.pieces.clear();
+    }
+}
+
+fn apart(bytes: &Bytes, pieces: &[(usize, Mark, Measure)], mut give: impl FnMut(Piece)) {
+    let mut begin = 0;
+    for &(end, mark, measure) in pieces {
+        give(Piece { bytes: bytes.slice(begin..end), mark, measure });
+        begin = end;
+    }
+}
+
+/// A sheaf for each thread, or for a few.
+#[derive(Debug)]
+pub(super) struct Sheaves(Vec<Mutex<Sheaf>>);
+
+impl Default for Sheaves {
+    fn default() -> Self {
+        let threads = available_parallelism().map_or(MOST, usize::from);
+        Self((0..threads.min(MOST)).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl Sheaves {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The thread's own, unless it is in use: by another thread, by the worker, or by this one further up, which has come
+    /// here again.
+    pub(super) fn own(&self) -> Option<MutexGuard<'_, Sheaf>> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+        }
+        let own = OWN.try_with(|own| *own).unwrap_or_default();
+        let tried = self.0.get(own % self.0.len())?.try_lock();
+        match tried {
+            Ok(sheaf) => Some(sheaf),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Whether there is something in any of them.
+    pub(super) fn are_empty(&self) -> bool {
+        self.all().all(|sheaf| sheaf.since.is_none())
+    }
+
+    /// Gives what is in all of them, and since when it waits.
+    pub(super) fn take(&self, mut give: impl FnMut(Piece, Instant)) {
+        self.all().for_each(|mut sheaf| sheaf.take(&mut give));
+    }
+
+    fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Sheaf>> {
+        self.0.iter().map(|sheaf| sheaf.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARK: Mark = Mark { rank: Rank::Routine, millis: 7 };
+    const ONE: Measure = Measure { weight: 3, items: 2 };
+
+    fn taken(sheaves: &Sheaves) -> Vec<Piece> {
+        let mut taken = Vec::new();
+        sheaves.take(|piece, _| taken.push(piece));
+        taken
+    }
+
+    #[test]
+    fn pieces_are_what_was_drawn_whatever_their_size() {
+        let sheaves = Sheaves::default();
+        let sizes = [0, 1, 500, LONG - 1, LONG, 3 * LONG, 7];
+        let all: Vec<_> = sizes.iter().cycle().take(100).copied().enumerate().collect();
+        let piece = |(at, size): &(usize, usize)| vec![u8::try_from(*at).unwrap(); *size];
+        for one in &all {
+            let mut own = sheaves.own().unwrap();
+            let mark = Mark { millis: one.0.try_into().unwrap(), ..MARK };
+            let draw = |out: &mut Vec<u8>| {
+                out.extend_from_slice(&piece(one));
+                true
+            };
+            assert_eq!(own.draw(mark, ONE, draw), Some(true));
+        }
+        assert_eq!(sheaves.own().unwrap().sum(), Measure { weight: 300, items: 200 });
+        let taken = taken(&sheaves);
+        assert_eq!(taken.len(), all.len());
+        for (one, taken) in all.iter().zip(taken) {
+            let at = i64::try_from(one.0).unwrap();
+            assert_eq!((&taken.bytes[..], taken.mark.millis, taken.measure), (&piece(one)[..], at, ONE));
+        }
+        assert!(sheaves.are_empty());
+        assert_eq!(sheaves.own().unwrap().sum(), Measure::default());
+    }
+
+    #[test]
+    fn of_what_is_no_piece_nothing_is_left() {
+        let sheaves = Sheaves::default();
+        let draw = |piece: &'static [u8], end: fn() -> bool| {
+            sheaves.own().unwrap().draw(MARK, ONE, |out| {
+                out.extend_from_slice(piece);
+                end()
+            })
+        };
+        assert_eq!(draw(b"half", || panic!("a test's panic")), None);
+        assert_eq!(draw(b"other", || false), Some(false));
+        assert!(sheaves.are_empty());
+        assert_eq!(draw(b"whole", || true), Some(true));
+        let taken = taken(&sheaves);
+        assert_eq!(taken.iter().map(|piece| &piece.bytes[..]).collect::<Vec<_>>(), [b"whole"]);
+    }
+
+    #[test]
+    fn what_comes_to_a_sheaf_in_use_finds_none() {
+        let sheaves = Sheaves::default();
+        let own = sheaves.own().unwrap();
+        assert!(sheaves.own().is_none());
+        drop(own);
+        assert!(sheaves.own().is_some());
+    }
+}
