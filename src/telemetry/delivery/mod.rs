@@ -1,10 +1,11 @@
 //! How telemetry leaves the process; it knows no vendor.
 //!
-//! A view pushes on a [`Queue`], which never blocks, what it has drawn or what is to be drawn. A worker has the backend's
-//! [`Sink`] draw the latter, decides by pure functions what to send when (`batch`, `gate`), has the sink send it, and
-//! enters in the [`Ledger`] what became of it.
+//! A view leaves in a [`Queue`], which never blocks, what is to be drawn, or draws it there, on its thread's sheaf. A
+//! worker takes the sheaves and has the backend's [`Sink`] draw the rest, decides by pure functions what to send when
+//! (`batch`, `gate`), has the sink send it, and enters in the [`Ledger`] what became of it.
 //!
 //! ```text
+//! push_drawn -> sheaf -+
 //! push -> queue: new -> drawn -> batch -> sink -> the wire
 //!                         |       ^ ^       |
 //!                         |       | +- gate <+      retry, split, hold, reject; what alone is refused is set aside
