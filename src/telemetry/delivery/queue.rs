@@ -102,9 +102,13 @@ impl Held {
         Some(before)
     }
 
-    fn give(&self, measure: Measure) {
-        self.weight.fetch_sub(measure.weight, Ordering::Relaxed);
-        self.items.fetch_sub(measure.items, Ordering::Relaxed);
+    /// Takes off what was added.
+    fn give(&self, Measure { weight, items }: Measure) {
+        let before = (
+            self.weight.fetch_sub(weight, Ordering::Relaxed),
+            self.items.fetch_sub(items, Ordering::Relaxed),
+        );
+        debug_assert!(before.0 >= weight && before.1 >= items, "more than was added: {before:?}");
     }
 }
 
