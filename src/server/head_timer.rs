@@ -26,8 +26,8 @@ struct HeadSleep {
 }
 
 impl HeadTimer {
-    fn put(&self, timer: Option<Aside<Sleep>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = timer;
+    fn put(&self, timer: Aside<Sleep>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(timer);
     }
 
     fn take(&self) -> Option<Aside<Sleep>> {
@@ -72,7 +72,7 @@ impl Future for HeadSleep {
 impl Drop for HeadSleep {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            self.home.put(Some(running));
+            self.home.put(running);
         }
     }
 }

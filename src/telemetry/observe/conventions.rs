@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use http::Version;
 use opentelemetry::trace::Status;
@@ -18,9 +18,8 @@ use super::record::{Outcome, RequestFacts, RequestRecord, Stage, Verdict};
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// The instrumentation that a request's spans come from.
-pub static SCOPE: LazyLock<Arc<InstrumentationScope>> = LazyLock::new(|| {
-    let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"));
-    Arc::new(scope.with_version(env!("CARGO_PKG_VERSION")).build())
+pub static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
+    InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
 });
 
 /// `network.protocol.version`.

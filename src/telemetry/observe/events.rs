@@ -43,9 +43,8 @@ impl EventLayer {
 
     /// Files an event with the `tracing` span that it was emitted in, and says whether there is one.
     fn file(&self, event: &Event<'_>, fields: &Fields, time: SystemTime) -> bool {
-        let is_wanted = self.spans.wants(event.metadata());
         let filed = self.spans.with_context_of(event, |context| {
-            if is_wanted {
+            if self.spans.wants(event.metadata()) {
                 let SpanEvent { name, attributes, status, of_span } = fields.span_event(event.metadata());
                 let span = context.span();
                 if let Some(status) = status {

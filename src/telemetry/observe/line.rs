@@ -25,6 +25,7 @@ macro_rules! key {
         }
     };
 }
+
 /// ISO 8601 in UTC with microseconds: `2026-11-20T23:56:35.179053Z`. What is before 1970 is 1970, and years have four
 /// digits, as all have that a clock shows.
 #[must_use]

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceContextExt as _};
-use opentelemetry::{Context, ContextGuard, InstrumentationScope};
+use opentelemetry::{Context, ContextGuard};
 use opentelemetry_sdk::trace::{
     IdGenerator as _, SamplingDecision, ShouldSample as _, SpanData, SpanEvents, SpanLimits, SpanLinks,
 };
@@ -125,7 +125,7 @@ impl Spans {
             events: SpanEvents::default(),
             links: SpanLinks::default(),
             status: fields.status.unwrap_or(Status::Unset),
-            instrumentation_scope: InstrumentationScope::clone(&conventions::SCOPE),
+            instrumentation_scope: conventions::SCOPE.clone(),
         };
         let exchange = parent.get::<Exchange>().cloned();
         let place = exchange.map_or_else(|| Place::Outside(self.0.outside.clone()), Place::Exchange);

@@ -8,7 +8,7 @@
 mod protobuf;
 mod span;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use opentelemetry::InstrumentationScope;
@@ -45,65 +45,30 @@ pub(super) struct Drawn {
     spans: Bytes,
     /// The instrumentations that the spans come from, and where those of each end. Where there is none, all come from our
     /// own.
-    scopes: Vec<(Arc<InstrumentationScope>, usize)>,
-}
-
-/// What spans look like.
-#[derive(Debug)]
-pub(super) struct Form {
-    limits: SpanLimits,
-    known: Known,
-}
-
-impl Form {
-    pub(super) fn new(limits: SpanLimits) -> Self {
-        Self { limits, known: Known::default() }
-    }
-}
-
-/// The instrumentations that are known, so that not each span has a copy. There are few, so they are looked for one by
-/// one.
-#[derive(Debug, Default)]
-struct Known(Mutex<Vec<Arc<InstrumentationScope>>>);
-
-impl Known {
-    /// More than this only who makes up names has.
-    const MOST: usize = 64;
-
-    fn shared(&self, scope: &InstrumentationScope) -> Arc<InstrumentationScope> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = all.iter().find(|known| ***known == *scope) {
-            return Arc::clone(known);
-        }
-        let new = Arc::new(scope.clone());
-        if all.len() < Self::MOST {
-            all.push(Arc::clone(&new));
-        }
-        new
-    }
+    scopes: Vec<(InstrumentationScope, usize)>,
 }
 
 /// Draws what is not drawn yet.
-pub(super) fn draw(item: Item, form: &Form) -> Item {
-    let (rank, mut spans, mut scopes) = (rank(&item), Vec::new(), Vec::with_capacity(2));
-    let mut pencil = Pencil { spans: Message::behind(&mut spans), scopes: &mut scopes, known: &form.known };
+pub(super) fn draw(item: Item, limits: &SpanLimits) -> Item {
+    let (rank, mut spans, mut scopes) = (rank(&item), Vec::new(), Vec::new());
+    let mut pencil = Pencil { spans: Message::behind(&mut spans), scopes: &mut scopes };
     match &item {
-        Item::Request(record) => pencil.push_record(record, &form.limits),
-        Item::Straggler(span) => pencil.push_span(span, &form.limits),
+        Item::Request(record) => pencil.push_record(record, limits),
+        Item::Straggler(span) => pencil.push_span(span, limits),
         Item::Drawn(_) | Item::Stored(_) => return item,
     }
     Item::Drawn(Drawn { rank, spans: spans.into(), scopes })
 }
 
 /// Appends a request's spans, where all come from our own instrumentation, as they mostly do; says whether they do.
-pub(super) fn draw_own(item: &Item, form: &Form, out: &mut Vec<u8>) -> bool {
+pub(super) fn draw_own(item: &Item, limits: &SpanLimits, out: &mut Vec<u8>) -> bool {
     let Item::Request(record) = item else { return false };
     let sampled = || record.spans.iter().filter(|span| span.span_context.is_sampled());
-    let is_own = sampled().all(|span| span.instrumentation_scope == **conventions::SCOPE);
+    let is_own = sampled().all(|span| span.instrumentation_scope == *conventions::SCOPE);
     if is_own {
         let mut spans = Message::behind(out);
-        spans.long_message(2, |span| server_span(span, record, &form.limits));
-        sampled().for_each(|data| spans.long_message(2, |span| inner_span(span, data, &form.limits)));
+        spans.long_message(2, |span| server_span(span, record, limits));
+        sampled().for_each(|data| spans.long_message(2, |span| inner_span(span, data, limits)));
     }
     is_own
 }
@@ -197,7 +162,7 @@ pub(super) fn sampled_spans(record: &RequestRecord) -> u64 {
 struct Scopes<'a>(Vec<ScopeSpans<'a>>);
 
 struct ScopeSpans<'a> {
-    scope: &'a Arc<InstrumentationScope>,
+    scope: &'a InstrumentationScope,
     /// All but the spans.
     head: Vec<u8>,
     spans: Vec<&'a [u8]>,
@@ -216,8 +181,8 @@ impl<'a> Scopes<'a> {
         }
     }
 
-    fn push_spans(&mut self, scope: &'a Arc<InstrumentationScope>, spans: &'a [u8]) {
-        let same = |known: &&mut ScopeSpans<'_>| Arc::ptr_eq(known.scope, scope) || known.scope == scope;
+    fn push_spans(&mut self, scope: &'a InstrumentationScope, spans: &'a [u8]) {
+        let same = |known: &&mut ScopeSpans<'_>| std::ptr::eq(known.scope, scope) || known.scope == scope;
         let known = self.0.iter_mut().find(same);
         if let Some(known) = known {
             known.length += spans.len();
@@ -265,8 +230,7 @@ fn scope_head(scope: &InstrumentationScope) -> Vec<u8> {
 /// Draws spans one behind the other.
 struct Pencil<'a> {
     spans: Message<'a>,
-    scopes: &'a mut Vec<(Arc<InstrumentationScope>, usize)>,
-    known: &'a Known,
+    scopes: &'a mut Vec<(InstrumentationScope, usize)>,
 }
 
 impl Pencil<'_> {
@@ -278,16 +242,15 @@ impl Pencil<'_> {
     }
 
     fn push_span(&mut self, data: &SpanData, limits: &SpanLimits) {
-        let scope = self.known.shared(&data.instrumentation_scope);
-        self.push(&scope, |span| inner_span(span, data, limits));
+        self.push(&data.instrumentation_scope, |span| inner_span(span, data, limits));
     }
 
-    fn push(&mut self, scope: &Arc<InstrumentationScope>, write: impl FnOnce(&mut Message<'_>)) {
+    fn push(&mut self, scope: &InstrumentationScope, write: impl FnOnce(&mut Message<'_>)) {
         self.spans.long_message(2, write);
         let end = self.spans.length();
-        match self.scopes.last_mut().filter(|(known, _)| Arc::ptr_eq(known, scope)) {
+        match self.scopes.last_mut().filter(|(known, _)| known == scope) {
             Some((_, known)) => *known = end,
-            None => self.scopes.push((Arc::clone(scope), end)),
+            None => self.scopes.push((scope.clone(), end)),
         }
     }
 }

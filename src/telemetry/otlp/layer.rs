@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use opentelemetry_sdk::trace::SpanData;
 
-use super::document::{self, Form, Item};
+use super::document::{self, Item};
 use super::metrics::RequestMetrics;
+use crate::config::SpanLimits;
 use crate::telemetry::delivery::Queue;
 use crate::telemetry::observe::{Enlist, EnlistLayer, Exchange, RequestRecord, View};
 
@@ -37,18 +38,18 @@ pub(super) struct SpanView(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     queue: Queue<Item>,
-    form: Arc<Form>,
+    limits: SpanLimits,
 }
 
 impl SpanView {
-    pub(super) fn new(queue: Queue<Item>, form: Arc<Form>) -> Self {
-        Self(Arc::new(Inner { queue, form }))
+    pub(super) fn new(queue: Queue<Item>, limits: SpanLimits) -> Self {
+        Self(Arc::new(Inner { queue, limits }))
     }
 }
 
 impl View for SpanView {
     fn on_close(&mut self, record: &Arc<RequestRecord>) {
-        let Inner { queue, form } = &*self.0;
+        let Inner { queue, limits } = &*self.0;
         let spans = 1 + record.spans.len() as u64;
         let wanted = if record.identity().sampled { document::sampled_spans(record) } else { 0 };
         if spans > wanted {
@@ -60,7 +61,8 @@ impl View for SpanView {
         if wanted > 0 {
             let item = Item::Request(Arc::clone(record));
             let mark = document::rank(&item).into();
-            queue.push_drawn(item, record.is_light(), mark, |item, out| document::draw_own(item, form, out));
+            queue
+                .push_drawn(item, record.is_light(), mark, |item, out| document::draw_own(item, limits, out));
         }
     }
 

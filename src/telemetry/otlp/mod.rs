@@ -25,7 +25,7 @@ use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 
-use self::document::{Form, Item};
+use self::document::Item;
 pub use self::exporter::SetupError;
 use self::exporter::Wire;
 use self::layer::SpanView;
@@ -37,7 +37,7 @@ use super::delivery::{
     SpoolError, Surroundings,
 };
 use super::observe::{EnlistLayer, Outside, span_weight};
-use crate::config::{self, Batch, Destination};
+use crate::config::{self, Batch, Destination, SpanLimits};
 
 /// How much may wait for a receiver that is slow or gone, in bytes and by estimate: at 2.5 kB a request with one
 /// span inside, 13,000 requests.
@@ -97,14 +97,13 @@ impl Otlp {
         let mut spans = None;
         let mut relay = None;
         if let Some(destination) = &config.traces {
-            let (resource, limits) = (proto_resource(resource), config.limits);
+            let resource = proto_resource(resource);
             // Two variables limit an export; it must keep within both.
             let timeout = config.batch.export_timeout.unwrap_or(Duration::MAX).min(destination.timeout);
             let wire = Wire::new(&Destination { timeout, ..destination.clone() })?;
-            let form = Arc::new(Form::new(limits));
-            let sink = SpanSink { wire, resource, form: Arc::clone(&form) };
+            let sink = SpanSink { wire, resource, limits: config.limits };
             let delivery = deliver(SPANS, sink, destination, &config.batch, IN_FLIGHT, around)?;
-            spans = Some((delivery, form));
+            spans = Some(delivery);
             if config.relay {
                 let sink = Forward { wire: Wire::new(destination)? };
                 relay = Some(deliver(RELAY, sink, destination, &Batch::default(), 2, around)?);
@@ -129,10 +128,9 @@ impl Otlp {
             (metrics, meters, requests) = (Some(delivery), Some(provider), Some(own));
         }
         let layer = EnlistLayer(Spans {
-            spans: spans.as_ref().map(|(spans, form)| SpanView::new(spans.queue().clone(), Arc::clone(form))),
+            spans: spans.as_ref().map(|spans| SpanView::new(spans.queue().clone(), config.limits)),
             metrics: requests,
         });
-        let spans = spans.map(|(spans, _)| spans);
         Ok(Self { spans, relay, metrics, meters, layer })
     }
 
@@ -245,7 +243,7 @@ struct SpanSink {
     wire: Wire,
     /// A `Resource`, encoded.
     resource: Vec<u8>,
-    form: Arc<Form>,
+    limits: SpanLimits,
 }
 
 impl Sink for SpanSink {
@@ -272,7 +270,7 @@ impl Sink for SpanSink {
     }
 
     fn draw(&self, item: Item) -> Item {
-        document::draw(item, &self.form)
+        document::draw(item, &self.limits)
     }
 
     fn encode(&self, item: &Item, into: &mut Vec<u8>) {

@@ -82,7 +82,8 @@ pub struct Identity {
 
 impl Identity {
     /// Takes the ids out of `headers`, the first of `propagators` that has a trace id winning, and draws what
-    /// is missing; a trace of its own begins when the request has `started`. What is malformed is treated as absent. `sampled` is false until a sampler has decided.
+    /// is missing; a trace of its own begins when the request has `started`. What is malformed is treated as absent.
+    /// `sampled` is false until a sampler has decided.
     #[must_use]
     pub fn extract(
         headers: &HeaderMap,
