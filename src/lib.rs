@@ -8,7 +8,7 @@
 //!                                                          │
 //!                         ┌────────────────────────────────┼─ ─ ─ ─ ─ ─ ─ ─ ─ ┐
 //!                     View::on_close                   View::on_close      one for each backend,
-//!                         │                                │                  called in the request's line:
+//!                         │                                │                  called when the thread has leisure:
 //!                       queue                            queue                it draws what is short, pushes,
 //!                         │                                │                  and never waits
 //!                       worker                           worker            off the request's path:
@@ -29,7 +29,8 @@
 //!    [`View`](telemetry::observe::View) in it and steps aside. The spans and log events of [`activities`] and the
 //!    [`Fault`](telemetry::observe::Fault) of a failing handler are filed under it.
 //! 5. The last byte, an error, a client that leaves or a panic closes it, whichever comes first. It becomes a
-//!    [`RequestRecord`](telemetry::observe::RequestRecord), which every view is handed.
+//!    [`RequestRecord`](telemetry::observe::RequestRecord), which every view is handed, in the binary once the
+//!    [thread](telemetry::observe::on_thread_park) has nothing else to do.
 //! 6. Told to stop, [`server::run`] finishes what is in flight; then
 //!    [`Telemetry::shut_down`](telemetry::Telemetry::shut_down) delivers what waits, by the same deadline, leaves the
 //!    rest on disk for the next process, and reports what became of every item.

@@ -10,9 +10,10 @@ use cruddur::api::{self, Options};
 use cruddur::cli::{self, Command, EXIT_CONFIGURATION, EXIT_LOST};
 use cruddur::config::{Config, Environment, Loaded};
 use cruddur::server;
-use cruddur::telemetry::{StartError, Telemetry};
+use cruddur::telemetry::{StartError, Telemetry, observe};
 use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
+use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
@@ -73,9 +74,15 @@ fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Requests come before what is to be told of them.
+fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let runtime =
+        runtime::Builder::new_multi_thread().enable_all().on_thread_park(observe::on_thread_park).build();
+    runtime.context("the operating system gives no thread")?.block_on(run_service(loaded))
+}
+
 /// From the first log line to the exit report.
-#[tokio::main]
-async fn serve(Loaded { config, warnings, .. }: &Loaded) -> anyhow::Result<ExitCode> {
+async fn run_service(Loaded { config, warnings, .. }: &Loaded) -> anyhow::Result<ExitCode> {
     // Two providers may be compiled in; with none installed, the first TLS connection would panic.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let telemetry = match Telemetry::start(config, io::stdout()) {

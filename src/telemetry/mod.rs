@@ -119,12 +119,15 @@ impl Telemetry {
             // What carries telemetry is not observed itself.
             exclude_paths.push(otlp::RELAY_PATH.to_owned());
         }
+        runtime.spawn(observe::attend());
         let observe = ObserveLayer::new(Settings {
             trusted_proxies: config.observe.trusted_proxies.clone(),
             exclude_paths,
             propagators: config.observe.propagators.clone(),
             known_methods: config.observe.known_methods.clone(),
             sampler: config.otlp.sampler.clone(),
+            // What is to be on disk before the response ends cannot wait.
+            tell_at_once: config.spool.mode == SpoolMode::WriteThrough,
             route: stack::matched_route,
         });
         Ok(Self {
@@ -204,6 +207,7 @@ impl Telemetry {
     /// Each backend's state, by its name.
     #[must_use]
     pub fn health(&self) -> BTreeMap<&'static str, Health> {
+        observe::tell_all();
         let mut states: BTreeMap<_, _> = self.otlp.states().into_iter().collect();
         states.extend(self.xray.as_ref().map(|xray| (XRAY, xray.state())));
         states.extend(self.cloudwatch.as_ref().map(|cloudwatch| (CLOUDWATCH, cloudwatch.state())));
@@ -226,6 +230,7 @@ impl Telemetry {
     /// Delivers what waits, until `deadline` at most. Call it when the last request is over.
     #[must_use]
     pub async fn shut_down(&self, deadline: Instant) -> Report {
+        observe::tell_all();
         tokio::join!(
             self.otlp.shut_down(deadline),
             if_any(self.xray.as_ref().map(|xray| xray.shut_down(deadline))),

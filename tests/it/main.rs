@@ -23,6 +23,7 @@ mod harness;
 mod honeycomb;
 mod hostile;
 mod identity;
+mod later;
 mod observed;
 mod otlp;
 mod otlp_binary;

@@ -66,15 +66,18 @@ pub(super) struct Metrics {
 pub(super) struct Line {
     /// Milliseconds since 1970.
     pub(super) timestamp: i64,
+    /// What came before what within a millisecond: views may be told later than what follows. 0 for what has been on disk,
+    /// which stays in the order that it was written in.
+    pub(super) turn: u64,
     /// 1 to [`LONGEST`] bytes on one line, as they are written in a string of JSON.
     pub(super) quoted: Bytes,
 }
 
 impl Line {
-    fn new(timestamp: i64, message: &str) -> Self {
+    fn new(timestamp: i64, turn: u64, message: &str) -> Self {
         let mut quoted = Vec::with_capacity(message.len() + message.len() / 4);
         line::quote(message, &mut quoted);
-        Self { timestamp, quoted: quoted.into() }
+        Self { timestamp, turn, quoted: quoted.into() }
     }
 
     /// The text itself.
@@ -94,11 +97,11 @@ pub(super) fn draw(item: Item, form: &Form) -> Item {
     if matches!(item, Item::Drawn(..)) {
         return item;
     }
-    let (Mark { rank, millis }, mut quoted) = (mark(&item), Vec::new());
+    let (Mark { rank, millis, turn }, mut quoted) = (mark(&item), Vec::new());
     let line = if draw_quoted(&item, form, &mut quoted) {
-        Line { timestamp: millis, quoted: quoted.into() }
+        Line { timestamp: millis, turn, quoted: quoted.into() }
     } else {
-        Line::new(millis, &message(&item, form))
+        Line::new(millis, turn, &message(&item, form))
     };
     Item::Drawn(line, rank)
 }
@@ -118,25 +121,24 @@ pub(super) fn draw_quoted(item: &Item, form: &Form, out: &mut Vec<u8>) -> bool {
 }
 
 /// What [`draw_quoted`] has appended.
-pub(super) fn gathered(quoted: Bytes, Mark { rank, millis }: Mark) -> Item {
-    Item::Drawn(Line { timestamp: millis, quoted }, rank)
+pub(super) fn gathered(quoted: Bytes, Mark { rank, millis, turn }: Mark) -> Item {
+    Item::Drawn(Line { timestamp: millis, turn, quoted }, rank)
 }
 
 /// What is known of a line beside its text.
 pub(super) fn mark(item: &Item) -> Mark {
-    let millis = match item {
-        Item::Request(record) => millis(record.ended()),
-        Item::Event(event) => millis(event.time),
-        Item::Drawn(line, _) => line.timestamp,
+    let (millis, turn) = match item {
+        Item::Request(record) => (millis(record.ended()), record.event_id.number()),
+        Item::Event(event) => (millis(event.time), event.event_id.number()),
+        Item::Drawn(line, _) => (line.timestamp, line.turn),
     };
-    Mark { rank: rank(item), millis }
+    Mark { rank: rank(item), millis, turn }
 }
 
 /// The lines of a call, which have to be in the order of their times.
 pub(super) fn lines(items: &[Item]) -> Vec<&Line> {
     let mut lines: Vec<_> = items.iter().filter_map(Item::line).collect();
-    // Stable: within a millisecond the order stays.
-    lines.sort_by_key(|line| line.timestamp);
+    lines.sort_by_key(|line| (line.timestamp, line.turn));
     lines
 }
 
@@ -144,7 +146,7 @@ pub(super) fn lines(items: &[Item]) -> Vec<&Line> {
 pub(super) fn in_place_of(item: &Item, now: SystemTime) -> Line {
     let refused = item.line().and_then(|line| serde_json::from_str(&line.message()).ok());
     let message = refused.map_or_else(|| REFUSED.to_owned(), |line: Value| identified(&line, REFUSED));
-    Line::new(millis(now), &message)
+    Line::new(millis(now), 0, &message)
 }
 
 /// The body of a call. It is written here because the SDK takes longer to write one than all else that is done to lines;
@@ -158,7 +160,7 @@ pub(super) fn body(group: &str, stream: &str, lines: &[&Line]) -> Vec<u8> {
     body.extend_from_slice(b"\",\"logStreamName\":\"");
     line::quote(stream, &mut body);
     body.extend_from_slice(b"\",\"logEvents\":[");
-    for (at, Line { timestamp, quoted }) in lines.iter().enumerate() {
+    for (at, Line { timestamp, quoted, .. }) in lines.iter().enumerate() {
         body.extend_from_slice(if at == 0 { b"{\"timestamp\":" } else { b",{\"timestamp\":" });
         body.extend_from_slice(itoa::Buffer::new().format(*timestamp).as_bytes());
         body.extend_from_slice(b",\"message\":\"");
@@ -180,7 +182,7 @@ pub(super) fn weight(item: &Item) -> usize {
 
 /// An item as it is written to disk: its time, little endian, and its text.
 pub(super) fn encode(item: &Item, into: &mut Vec<u8>) {
-    let Item::Drawn(Line { timestamp, quoted }, _) = item else { return };
+    let Item::Drawn(Line { timestamp, quoted, .. }, _) = item else { return };
     into.extend_from_slice(&timestamp.to_le_bytes());
     into.extend_from_slice(quoted);
 }
@@ -189,7 +191,7 @@ pub(super) fn encode(item: &Item, into: &mut Vec<u8>) {
 pub(super) fn decode(bytes: &[u8]) -> Option<Item> {
     let (timestamp, quoted) = bytes.split_first_chunk()?;
     let quoted = std::str::from_utf8(quoted).ok().filter(|quoted| !quoted.is_empty())?;
-    let line = Line { timestamp: i64::from_le_bytes(*timestamp), quoted: quoted.to_owned().into() };
+    let line = Line { timestamp: i64::from_le_bytes(*timestamp), turn: 0, quoted: quoted.to_owned().into() };
     Some(Item::Drawn(line, Rank::Notable))
 }
 

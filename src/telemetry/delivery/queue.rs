@@ -516,7 +516,7 @@ mod tests {
         assert!(woken().await);
     }
 
-    const MARK: Mark = Mark { rank: Rank::Routine, millis: 0 };
+    const MARK: Mark = Mark { rank: Rank::Routine, millis: 0, turn: 0 };
 
     /// Draws a number as its one byte.
     fn byte(number: &usize, out: &mut Vec<u8>) -> bool {

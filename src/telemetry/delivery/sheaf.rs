@@ -25,12 +25,14 @@ pub struct Mark {
     pub rank: Rank,
     /// When it was, in milliseconds since 1970.
     pub millis: i64,
+    /// What came before what within a millisecond.
+    pub turn: u64,
 }
 
 impl From<Rank> for Mark {
     /// Where nobody needs to know when it was.
     fn from(rank: Rank) -> Self {
-        Self { rank, millis: 0 }
+        Self { rank, millis: 0, turn: 0 }
     }
 }
 
@@ -167,7 +169,7 @@ impl Sheaves {
 mod tests {
     use super::*;
 
-    const MARK: Mark = Mark { rank: Rank::Routine, millis: 7 };
+    const MARK: Mark = Mark { rank: Rank::Routine, millis: 7, turn: 0 };
     const ONE: Measure = Measure { weight: 3, items: 2 };
 
     fn taken(sheaves: &Sheaves) -> Vec<Piece> {

@@ -15,9 +15,10 @@ use uuid::Uuid;
 
 use super::fault::Fault;
 use super::identity::{Identity, Sampled};
+use super::later;
 use super::log::{EventId, LogEvent};
 use super::panic::{PanicReport, catch};
-use super::record::{Opening, Outcome, RequestFacts, RequestRecord, Stage};
+use super::record::{Opening, Outcome, RequestFacts, RequestRecord, Stage, Verdict};
 use super::view::View;
 
 /// How many spans one record holds; a request with more is a runaway loop, and its memory is not ours to spend.
@@ -35,6 +36,7 @@ struct Inner {
     opening: Arc<Opening>,
     clock: Instant,
     excluded: bool,
+    tell_at_once: bool,
     state: Mutex<State>,
     amzn_sampled: OnceLock<bool>,
     /// Whether somebody reports failures.
@@ -73,13 +75,9 @@ struct Facts {
 #[derive(Default)]
 struct Audience {
     views: Vec<Box<dyn View>>,
-    notices: VecDeque<Notice>,
+    stragglers: VecDeque<Box<SpanData>>,
+    /// Whether somebody tells them, or has put it off: whatever comes meanwhile is theirs to tell as well.
     busy: bool,
-}
-
-enum Notice {
-    Closed,
-    Straggler(Box<SpanData>),
 }
 
 impl fmt::Debug for Exchange {
@@ -89,12 +87,14 @@ impl fmt::Debug for Exchange {
 }
 
 impl Exchange {
-    /// Opens an exchange whose head had been read at `clock`; an `excluded` one is nobody's to view.
-    pub(super) fn open(opening: Opening, clock: Instant, excluded: bool) -> Self {
+    /// Opens an exchange whose head had been read at `clock`; an `excluded` one is nobody's to view. Where views are not
+    /// to be told at once, they are told when the thread has nothing else to do.
+    pub(super) fn open(opening: Opening, clock: Instant, excluded: bool, tell_at_once: bool) -> Self {
         Self(Arc::new(Inner {
             opening: Arc::new(opening),
             clock,
             excluded,
+            tell_at_once,
             state: Mutex::default(),
             amzn_sampled: OnceLock::new(),
             reporting: AtomicBool::new(false),
@@ -254,9 +254,12 @@ impl Exchange {
     /// Files a span that has ended under this request, or hands it on where the request is over.
     pub(super) fn file(&self, span: SpanData) {
         let mut state = self.state();
-        let facts = &mut state.facts;
+        let State { facts, audience } = &mut *state;
         if self.is_over() {
-            self.tell(Notice::Straggler(Box::new(span)), state);
+            audience.stragglers.push_back(Box::new(span));
+            if !audience.busy {
+                self.tell_stragglers(state);
+            }
         } else if facts.spans.len() < MAX_SPANS {
             if facts.spans.capacity() == 0 {
                 // Most have one or two, and room for more is so large that the allocator takes its time over it.
@@ -294,32 +297,31 @@ impl Exchange {
         }
         let duration = self.0.clock.elapsed();
         let mut record = state.facts.draw(&self.0.opening, duration, ending, response_bytes);
-        record.error_id = if record.is_reported() { self.error_id() } else { self.0.error_id.get().copied() };
+        let is_reported = record.is_reported();
+        record.error_id = if is_reported { self.error_id() } else { self.0.error_id.get().copied() };
+        // A failure is told before anything that follows from it.
+        let at_once = self.0.tell_at_once || is_reported || record.verdict() != Verdict::Fine;
         // Set under the lock, so that a span is either in the record or a straggler.
-        if self.0.record.set(Arc::new(record)).is_ok() {
-            self.tell(Notice::Closed, state);
+        if self.0.record.set(Arc::new(record)).is_err() {
+            return;
+        }
+        state.audience.busy = true;
+        drop(state);
+        if at_once || !later::put_off(self) {
+            tell_ended(std::slice::from_ref(self));
         }
     }
 
-    /// Tells the views, one notice after the other. No lock is held meanwhile: a view may log, which files an
-    /// event under this very exchange, and what it causes is told when it has returned.
-    fn tell<'a>(&'a self, notice: Notice, mut state: MutexGuard<'a, State>) {
-        let Some(record) = self.0.record.get() else { return };
-        if state.audience.busy {
-            return state.audience.notices.push_back(notice);
-        }
+    /// Tells the views of spans that ended too late, one after the other. No lock is held meanwhile: a view may log, which
+    /// files an event under this very exchange, and what it causes is told when it has returned.
+    fn tell_stragglers<'a>(&'a self, mut state: MutexGuard<'a, State>) {
         state.audience.busy = true;
-        let mut next = Some(notice);
-        while let Some(notice) = next {
+        while let (Some(record), Some(span)) = (self.0.record.get(), state.audience.stragglers.pop_front()) {
             let mut views = std::mem::take(&mut state.audience.views);
             drop(state);
-            match &notice {
-                Notice::Closed => each(&mut views, |view| view.on_close(record)),
-                Notice::Straggler(span) => each(&mut views, |view| view.on_straggler(record, span)),
-            }
+            each(&mut views, |view| view.on_straggler(record, &span));
             state = self.state();
             state.audience.take_back(views);
-            next = state.audience.notices.pop_front();
         }
         state.audience.busy = false;
     }
@@ -392,6 +394,26 @@ impl Facts {
 #[must_use]
 pub fn new_error_id() -> Uuid {
     uuid::Builder::from_random_bytes(RandomIdGenerator::default().new_trace_id().to_bytes()).into_uuid()
+}
+
+/// Tells the views of exchanges that are over, with no lock held. What one kind of view does for all of them comes
+/// before the next kind: the same few thousand instructions, which then need not be fetched again for each.
+pub(super) fn tell_ended(ended: &[Exchange]) {
+    let take = |exchange: &Exchange| std::mem::take(&mut exchange.state().audience.views);
+    let mut all: Vec<_> = ended.iter().map(take).collect();
+    let most = all.iter().map(Vec::len).max().unwrap_or_default();
+    for kind in 0..most {
+        for (exchange, views) in ended.iter().zip(&mut all) {
+            if let (Some(record), Some(view)) = (exchange.0.record.get(), views.get_mut(kind)) {
+                each(std::slice::from_mut(view), |view| view.on_close(record));
+            }
+        }
+    }
+    for (exchange, views) in ended.iter().zip(all) {
+        let mut state = exchange.state();
+        state.audience.take_back(views);
+        exchange.tell_stragglers(state);
+    }
 }
 
 /// Calls every view; one that panics is no reason for the others not to be told, nor for the request to fail.

@@ -40,6 +40,8 @@ pub struct Settings {
     pub known_methods: Vec<String>,
     /// Decides which traces OTLP exports; the other backends decide for themselves.
     pub sampler: Sampler,
+    /// Whether views are told before a response ends, even on a thread that could do it [later](super::on_thread_park).
+    pub tell_at_once: bool,
     /// Finds the route's template in a request's extensions. It is a router's to know.
     pub route: fn(&Extensions) -> Option<&str>,
 }
@@ -125,7 +127,8 @@ impl Observer {
         let mut identity = Identity::extract(request.headers(), propagators, &self.ids, started);
         identity.sampled = self.sampled(&identity);
         let excluded = self.settings.exclude_paths.iter().any(|path| path == request.uri().path());
-        let exchange = Exchange::open(Opening { identity, request: facts, started }, clock, excluded);
+        let opening = Opening { identity, request: facts, started };
+        let exchange = Exchange::open(opening, clock, excluded, self.settings.tell_at_once);
         let baggage = has_baggage.then(|| self.baggage(request.headers())).flatten();
         let context = baggage.unwrap_or_default().with_value(exchange.clone());
         let server_span = exchange.identity().span_context();

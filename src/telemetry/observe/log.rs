@@ -78,6 +78,12 @@ impl EventId {
         static SEQUENCE: AtomicU64 = AtomicU64::new(0);
         Self(SEQUENCE.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// Which of this process's it is.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 impl EventId {

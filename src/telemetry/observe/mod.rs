@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! layer -> future -> body               a request's way
-//! exchange (facts) -> record            what is noted of it
+//! exchange (facts) -> record -> later   what is noted of it, and when its views are told
 //! heads, identity, forwarded, redact    what may be known of its head
 //! spans, events, collect                what happens inside: by `tracing`, and by OpenTelemetry's API
 //! log, panic, fault                     what is said of it
@@ -29,6 +29,7 @@ mod future;
 mod heads;
 mod heard;
 mod identity;
+mod later;
 mod layer;
 pub mod line;
 mod log;
@@ -53,6 +54,7 @@ pub use self::identity::{
     AmznTraceHeader, AmznTraceId, BAGGAGE, EpochIds, Identity, NotAnId, Propagator, Sampled, TRACEPARENT,
     TRACERESPONSE, TRACESTATE, X_AMZN_TRACE_ID, amzn_root, hex_pairs, id_text, trace_parent,
 };
+pub use self::later::{attend, on_thread_park, tell_all};
 pub use self::layer::{Observe, ObserveLayer, Peer, Settings};
 pub use self::log::{EventId, LogEvent, LogView};
 pub use self::panic::{CatchPanic, CatchPanicFuture, CatchPanicLayer, PanicReport, install_hook};

@@ -135,15 +135,30 @@ fn a_line_has_the_time_of_its_end_in_milliseconds() {
 }
 
 #[test]
-fn lines_are_in_the_order_of_their_times_and_stay_in_theirs_within_one() {
-    let at = |millis: u64, message: &str| {
+fn lines_are_in_the_order_of_their_times_and_of_their_ids_within_one() {
+    let at = |millis: u64, event_id: EventId, message: &str| {
         let mut event = event(message);
         event.time = moment() + Duration::from_millis(millis);
+        event.event_id = event_id;
         on_pad(Item::Event(Arc::new(event)), &CLASSIC)
     };
-    let items = [at(5, "c"), at(1, "a"), at(5, "d"), at(2, "b")];
-    let messages: Vec<_> = lines(&items).into_iter().map(Line::message).collect();
-    assert_eq!(messages, ["a", "b", "c", "d"]);
+    let [first, second, third] = [(); 3].map(|()| EventId::next());
+    let items = [at(5, third, "d"), at(1, second, "a"), at(5, first, "c"), at(2, first, "b")];
+    let messages = |items: &[Item]| lines(items).into_iter().map(Line::message).collect::<Vec<_>>();
+    assert_eq!(messages(&items), ["a", "b", "c", "d"]);
+    // What has been on disk stays in the order that it was written in.
+    let read: Vec<_> = items
+        .iter()
+        .rev()
+        .filter_map(|item| {
+            let mut written = Vec::new();
+            encode(item, &mut written);
+            decode(&written)
+        })
+        .collect();
+    assert_eq!(messages(&read), ["a", "b", "c", "d"]);
+    let read: Vec<_> = read.into_iter().rev().collect();
+    assert_eq!(messages(&read), ["a", "b", "d", "c"]);
 }
 
 #[test]
@@ -214,7 +229,7 @@ proptest! {
         texts in prop::collection::vec(prop_oneof![any::<String>(), "[ -~]{0,40}"], 0..4),
         timestamp in any::<i64>(),
     ) {
-        let lines: Vec<_> = texts.iter().map(|text| Line::new(timestamp, text)).collect();
+        let lines: Vec<_> = texts.iter().map(|text| Line::new(timestamp, 0, text)).collect();
         let events: Vec<_> =
             texts.iter().map(|text| json!({"timestamp": timestamp, "message": text})).collect();
         let body = body(&group, "stream", &lines.iter().collect::<Vec<_>>());
@@ -267,7 +282,8 @@ fn what_was_on_disk_is_the_same_line() {
         let (item, mut bytes) = (on_pad(item, &JSON), Vec::new());
         encode(&item, &mut bytes);
         let read = decode(&bytes).unwrap();
-        assert_eq!(on_pad(read, &CLASSIC).line(), item.line(), "it was drawn before");
+        let expected = Line { turn: 0, ..item.line().unwrap().clone() };
+        assert_eq!(on_pad(read, &CLASSIC).line(), Some(&expected), "it was drawn before");
         assert_eq!(weight(&decode(&bytes).unwrap()), SHARE * item.line().unwrap().size());
     }
     for bytes in [&b""[..], b"1234567", b"12345678", b"12345678\xff"] {

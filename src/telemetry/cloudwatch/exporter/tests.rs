@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn a_call_takes_a_mebibyte_and_less_than_a_day() {
-    let line = |timestamp, bytes| Line { timestamp, quoted: "x".repeat(bytes).into() };
+    let line = |timestamp, bytes| Line { timestamp, turn: 0, quoted: "x".repeat(bytes).into() };
     let full = LARGEST / 4 - document::OVERHEAD;
     for (lines, expected) in [
         (vec![], false),
