@@ -16,9 +16,9 @@ use super::exchange::{Exchange, tell_ended};
 
 /// Of how many exchanges a thread has not told the views yet, at most.
 const MOST: usize = 16;
-/// How long the views of an exchange wait that ended on a thread which has been at something else ever since. Half of the
-/// 200 ms after which what is not sent is on disk.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long the views of an exchange wait that ended on a thread which has been at something else ever since. With what
+/// items may wait in memory it is less than the 200 ms after which they are on disk.
+const PATIENCE: Duration = Duration::from_millis(40);
 /// So many desks that threads rarely meet at one.
 const COUNT: usize = 16;
 
