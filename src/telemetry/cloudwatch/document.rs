@@ -97,13 +97,11 @@ pub(super) fn draw(item: Item, form: &Form) -> Item {
     if matches!(item, Item::Drawn(..)) {
         return item;
     }
-    let (Mark { rank, millis, turn }, mut quoted) = (mark(&item), Vec::new());
-    let line = if draw_quoted(&item, form, &mut quoted) {
-        Line { timestamp: millis, turn, quoted: quoted.into() }
-    } else {
-        Line::new(millis, turn, &message(&item, form))
-    };
-    Item::Drawn(line, rank)
+    let (mark, mut quoted) = (mark(&item), Vec::new());
+    if draw_quoted(&item, form, &mut quoted) {
+        return gathered(quoted.into(), mark);
+    }
+    Item::Drawn(Line::new(mark.millis, mark.turn, &message(&item, form)), mark.rank)
 }
 
 /// Appends a line of JSON as it will be in a string of JSON, which most are drawn as without a detour; says whether this
