@@ -89,7 +89,7 @@ impl Telemetry {
         let around =
             Surroundings { runtime: &runtime, books: &books, notice: &notice, spool: spool.as_ref() };
         let otlp = Otlp::start(&config.otlp, &resource, around)?;
-        let log_group = config.cloudwatch.group.clone();
+        let log_group = config.cloudwatch.group.as_deref();
         let xray = Xray::start(&config.xray, config.service.version, log_group, around);
         let cloudwatch = CloudWatch::start(&config.cloudwatch, &resource, around)?;
         let rollbar = Rollbar::start(&config.rollbar, &config.service.name, around)?;

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
 /// One backend's account. The books balance at every moment:
 /// created = delivered + sampled out + suppressed + dropped + queued + spooled.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<Tally>);
+pub struct Ledger {
+    tally: Mutex<Tally>,
+    /// Items that have been queued since the last entry.
+    queued: AtomicU64,
+}
 
 /// A ledger's figures at one moment, in items.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -33,13 +38,25 @@ pub struct Tally {
 impl Ledger {
     /// Changes the account; one call is one entry, so that the books never show half of it.
     pub fn enter(&self, entry: impl FnOnce(&mut Tally)) {
-        entry(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        entry(&mut self.current());
+    }
+
+    /// Enters that items are given to the backend and wait in its queue, as every request does for each backend: without
+    /// the lock.
+    pub fn queue(&self, items: u64) {
+        self.queued.fetch_add(items, Ordering::Relaxed);
     }
 
     /// The figures now.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current().clone()
+    }
+
+    fn current(&self) -> MutexGuard<'_, Tally> {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.queue(self.queued.swap(0, Ordering::Relaxed));
+        tally
     }
 }
 
@@ -68,7 +85,7 @@ impl Books {
 
 impl Tally {
     /// Items are given to the backend and wait in its queue.
-    pub fn queue(&mut self, items: u64) {
+    fn queue(&mut self, items: u64) {
         self.created += items;
         self.queued += items;
     }
@@ -181,20 +198,20 @@ mod tests {
     #[test]
     fn every_entry_keeps_the_books_balanced() {
         let ledger = Ledger::default();
-        let entries: [fn(&mut Tally); 10] = [
-            |tally| tally.adopt(4),
-            |tally| tally.recall(4),
-            |tally| tally.deliver(4),
-            |tally| tally.queue(5),
-            |tally| tally.refuse("queue_full", 2),
-            |tally| tally.deliver(3),
-            |tally| tally.drop_queued("write_failed", 1),
-            |tally| tally.drop_queued("deadline", tally.queued),
-            |tally| tally.deliver(1),
-            |tally| tally.spool(1),
+        let entries: [fn(&Ledger); 10] = [
+            |ledger| ledger.enter(|tally| tally.adopt(4)),
+            |ledger| ledger.enter(|tally| tally.recall(4)),
+            |ledger| ledger.enter(|tally| tally.deliver(4)),
+            |ledger| ledger.queue(5),
+            |ledger| ledger.enter(|tally| tally.refuse("queue_full", 2)),
+            |ledger| ledger.enter(|tally| tally.deliver(3)),
+            |ledger| ledger.enter(|tally| tally.drop_queued("write_failed", 1)),
+            |ledger| ledger.enter(|tally| tally.drop_queued("deadline", tally.queued)),
+            |ledger| ledger.enter(|tally| tally.deliver(1)),
+            |ledger| ledger.enter(|tally| tally.spool(1)),
         ];
         for entry in entries {
-            ledger.enter(entry);
+            entry(&ledger);
             assert!(ledger.tally().balances(), "{:?}", ledger.tally());
         }
         assert_eq!(

@@ -179,7 +179,7 @@ impl<T> Queue<T> {
             && self.is_open_and_empty()
         {
             // Entered first, so that nothing is delivered that is not in the books yet.
-            self.0.ledger.enter(|tally| tally.queue(measure.items));
+            self.0.ledger.queue(measure.items);
             return match through(thing, measure.items) {
                 Ok(before) => {
                     self.wake(before, before.plus(measure), &self.0.wake_at, false);
@@ -233,7 +233,7 @@ impl<T> Queue<T> {
             }
         }
         // Entered under the lock, so that nothing is delivered that is not in the books yet.
-        ledger.enter(|tally| tally.queue(measure.items));
+        ledger.queue(measure.items);
         let after = sheaf.sum();
         drop(sheaf);
         let attended = self.0.attended.load(Ordering::Acquire);
@@ -266,7 +266,7 @@ impl<T> Queue<T> {
         }
         if entered == Entered::No {
             // Entered under the lock, so that nothing is delivered that is not in the books yet.
-            ledger.enter(|tally| tally.queue(measure.items));
+            ledger.queue(measure.items);
         }
         let (before, after) = (waiting.sum, waiting.sum.plus(measure));
         // The clock is asked once for all that the worker will find: what is taken for a little older waits no longer.

@@ -42,11 +42,17 @@ pub const ERROR_ID: &str = "error_id";
 
 /// `GET /api/activities/{uuid}`, or the method alone where no route matched; never the path.
 #[must_use]
-pub fn server_span_name(request: &RequestFacts) -> Cow<'static, str> {
+pub fn server_span_name(request: &RequestFacts) -> String {
+    server_span_name_parts(request).concat()
+}
+
+/// The same in parts, which need no memory of their own.
+#[must_use]
+pub fn server_span_name_parts(request: &RequestFacts) -> [&str; 3] {
     let method = if request.method_known { request.method.as_str() } else { "HTTP" };
     match &request.route {
-        Some(route) => [method, " ", route].concat().into(),
-        None => method.to_owned().into(),
+        Some(route) => [method, " ", route],
+        None => [method, "", ""],
     }
 }
 

@@ -100,11 +100,19 @@ fn draw_access<const QUOTED: bool>(record: &RequestRecord, mut line: Line<'_, QU
     let (method, route) = (request.method_label(), request.route.as_deref());
     let status = record.status.map(|status| status.as_u16());
     line.begin(record.ended(), level(record));
-    line.text(key!("message"), &[method, " ", route.unwrap_or("-"), " ", status_text(record)]);
+    line.key(key!("message"));
+    line.key(MARK);
+    // A token, which needs no escaping.
+    line.raw(method);
+    line.raw(" ");
+    line.escape(route.unwrap_or("-"));
+    line.raw(" ");
+    line.raw(status_text(record));
+    line.key(MARK);
     line.ids(record.event_id, Some((identity.trace_id, identity.span_id)));
-    line.text(key!("method"), &[method]);
+    line.known(key!("method"), method.as_bytes());
     line.optional(key!("route"), route);
-    line.text(key!("path"), &[&request.path]);
+    line.text(key!("path"), &request.path);
     line.key(key!("status"));
     match status {
         Some(status) => line.number(status),
@@ -157,7 +165,7 @@ pub fn quoted_event_line(event: &LogEvent, into: &mut Vec<u8>) {
 
 fn draw_event<const QUOTED: bool>(event: &LogEvent, mut line: Line<'_, QUOTED>) {
     line.begin(event.time, event.level);
-    line.text(key!("message"), &[&event.message]);
+    line.text(key!("message"), &event.message);
     line.ids(event.event_id, event.span);
     line.fields(&event.fields);
     line.raw("}");
@@ -215,17 +223,14 @@ impl<const QUOTED: bool> Line<'_, QUOTED> {
         self.key(MARK);
     }
 
-    /// Text, of several parts.
-    fn text(&mut self, key: Piece, parts: &[&str]) {
+    fn text(&mut self, key: Piece, text: &str) {
         self.key(key);
-        self.key(MARK);
-        parts.iter().for_each(|part| self.escape(part));
-        self.key(MARK);
+        self.string(text);
     }
 
     fn optional(&mut self, key: Piece, text: Option<&str>) {
         match text {
-            Some(text) => self.text(key, &[text]),
+            Some(text) => self.text(key, text),
             None => {
                 self.key(key);
                 self.raw("null");

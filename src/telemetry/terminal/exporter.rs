@@ -45,7 +45,7 @@ impl Queue {
             return self.ledger.enter(|tally| tally.refuse("shut_down", 1));
         };
         // Entered first, so that the worker never delivers what is not in the books.
-        self.ledger.enter(|tally| tally.queue(1));
+        self.ledger.queue(1);
         match sender.try_send(item) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => self.ledger.enter(|tally| tally.drop_queued("queue_full", 1)),

@@ -52,10 +52,25 @@ pub(super) enum Item {
 /// What is the same in all documents.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Constants {
-    /// The service's version.
-    pub(super) version: String,
-    /// The log group that the request's lines are in.
-    pub(super) log_group: Option<String>,
+    /// The fields of `service`.
+    service: String,
+    /// The field that names the log group.
+    logs: String,
+}
+
+impl Constants {
+    /// Those of a service's `version`, whose lines are in `log_group`.
+    pub(super) fn new(version: &str, log_group: Option<&str>) -> Self {
+        let (mut service, mut logs) = (Vec::new(), Vec::new());
+        Object::open(&mut service)
+            .field(key!("version"), cut(version, LONGEST))
+            .constant(concat!(key!("runtime"), "\"rust\""));
+        Object::open(&mut logs).array(key!("cloudwatch_logs"), log_group, |group, out| {
+            Object::open(out).field(key!("log_group"), group).close();
+        });
+        let [service, logs] = [service, logs].map(|fields| String::from_utf8(fields).unwrap_or_default());
+        Self { service, logs }
+    }
 }
 
 /// Documents one behind the other.
@@ -101,7 +116,7 @@ pub(super) struct Form {
 pub(super) fn draw_light(item: &Item, form: &Form, out: &mut Vec<u8>) -> bool {
     let Item::Segment { record, name, rule } = item else { return false };
     let segment = Segment::new(record, name, rule.as_deref(), &form.constants, form.known.get());
-    let (root, deep) = with_family(segment, record);
+    let (root, deep) = with_family(&segment, record);
     let begin = out.len();
     root.write(out);
     deep.is_empty() && out.len() - begin <= LEAST
@@ -120,7 +135,7 @@ pub(super) fn draw(item: &Item, form: &Form, most: usize, documents: &mut Docume
         Item::Drawn(document) => documents.be(document),
         Item::Segment { record, name, rule } => {
             let segment = Segment::new(record, name, rule.as_deref(), &form.constants, form.known.get());
-            let (root, deep) = with_family(segment, record);
+            let (root, deep) = with_family(&segment, record);
             fit::fit(root, most, documents);
             deep.into_iter().for_each(|document| fit::fit(document, most, documents));
         }
@@ -140,7 +155,7 @@ struct Document<'a> {
 
 /// What a document is drawn from.
 enum Of<'a> {
-    Request(Box<Segment<'a>>),
+    Request(&'a Segment<'a>),
     Span(&'a SpanData),
 }
 
@@ -198,7 +213,19 @@ impl<'a> Document<'a> {
 }
 
 /// The segment with its subsegments, and those that lie too deep.
-fn with_family<'a>(segment: Segment<'a>, record: &'a RequestRecord) -> (Document<'a>, Vec<Document<'a>>) {
+fn with_family<'a>(segment: &'a Segment<'a>, record: &'a RequestRecord) -> (Document<'a>, Vec<Document<'a>>) {
+    let (subsegments, deep) = match record.spans.as_slice() {
+        // Whoever its parent is.
+        [only] => (vec![Document::of(only)], Vec::new()),
+        _ => family(record),
+    };
+    let identity = record.identity();
+    let place = Some((identity.trace_id, identity.parent));
+    (Document { of: Of::Request(segment), place, given_up: 0, subsegments }, deep)
+}
+
+/// The subsegments of a request, and those that lie too deep.
+fn family(record: &RequestRecord) -> (Vec<Document<'_>>, Vec<Document<'_>>) {
     let identity = record.identity();
     let mut deep = Vec::new();
     let mut family = Family::of(record);
@@ -210,8 +237,7 @@ fn with_family<'a>(segment: Segment<'a>, record: &'a RequestRecord) -> (Document
     // And now what is its own ancestor.
     subsegments.extend(family.rest());
     by_beginning(&mut subsegments);
-    let place = Some((identity.trace_id, identity.parent));
-    (Document { of: Of::Request(Box::new(segment)), place, given_up: 0, subsegments }, deep)
+    (subsegments, deep)
 }
 
 /// A subsegment that is sent on its own. Its request says which trace it belongs to, and is its parent if no span is.

@@ -53,11 +53,11 @@ impl Xray {
     pub(super) fn start(
         config: &config::Xray,
         version: &str,
-        log_group: Option<String>,
+        log_group: Option<&str>,
         around: Surroundings<'_>,
     ) -> Option<Self> {
         let daemon = config.daemon.clone()?;
-        let constants = Constants { version: version.to_owned(), log_group };
+        let constants = Constants::new(version, log_group);
         let form = Arc::new(Form { constants, known: Known::default() });
         let (ecs, ec2) = (config.ecs_metadata.clone(), config.ec2_metadata.clone());
         around.runtime.spawn(form.known.clone().find_out(metadata::Sources { ecs, ec2 }));

@@ -11,6 +11,10 @@ const FIXED_64: u64 = 1;
 const LENGTH: u64 = 2;
 const FIXED_32: u64 = 5;
 
+/// What is before a `KeyValue`'s key and value.
+const KEY: u8 = low_seven(1 << 3 | LENGTH);
+const VALUE: u8 = low_seven(2 << 3 | LENGTH);
+
 /// What is before a message in bytes at most: a key and a length.
 const MOST_BEFORE: usize = 20;
 
@@ -105,10 +109,20 @@ impl<'a> Message<'a> {
         self.raw(value);
     }
 
+    /// Text in several parts, left out where all are empty.
+    pub(super) fn text(&mut self, field: u64, parts: &[&str]) {
+        let length = parts.iter().map(|part| part.len()).sum();
+        if length > 0 {
+            self.open(field, length);
+            parts.iter().for_each(|part| self.raw(part.as_bytes()));
+        }
+    }
+
     /// A `KeyValue` with text.
     pub(super) fn pair(&mut self, field: u64, key: &[u8], text: &[u8]) {
         self.open_pair(field, key, field_length(1, text.len()));
-        self.chosen_bytes(1, text);
+        self.head(1, LENGTH, text.len() as u64);
+        self.raw(text);
     }
 
     /// A `KeyValue` with a number.
@@ -118,10 +132,19 @@ impl<'a> Message<'a> {
     }
 
     /// Begins a `KeyValue` whose value will take `value` bytes: all of its lengths are known before it is written.
+    #[inline]
     fn open_pair(&mut self, field: u64, key: &[u8], value: usize) {
-        let length = bytes_length(1, key) + field_length(2, value);
-        self.0.reserve(length + MOST_BEFORE);
-        self.open(field, length);
+        let whole = key.len() + value + 4;
+        self.0.reserve(whole + MOST_BEFORE);
+        if field < 0x10 && whole < 0x80 && !key.is_empty() {
+            // As a rule: each of the numbers is one byte.
+            let [field, whole, key_length, value] =
+                [field << 3 | LENGTH, whole as u64, key.len() as u64, value as u64].map(low_seven);
+            self.raw(&[field, whole, KEY, key_length]);
+            self.raw(key);
+            return self.raw(&[VALUE, value]);
+        }
+        self.open(field, bytes_length(1, key) + field_length(2, value));
         self.bytes(1, key);
         self.open(2, value);
     }
@@ -186,7 +209,7 @@ fn varint_length(value: u64) -> usize {
     bits.max(1).div_ceil(7) as usize
 }
 
-fn low_seven(value: u64) -> u8 {
+const fn low_seven(value: u64) -> u8 {
     (value & 0x7f) as u8
 }
 
@@ -218,7 +241,7 @@ mod tests {
             let attributes =
                 vec![attribute(value(Value::StringValue(text.clone()))), attribute(value(Value::IntValue(number)))];
             let span = Span {
-                name: text.clone(),
+                name: format!("{key}{text}"),
                 start_time_unix_nano: time,
                 attributes,
                 dropped_attributes_count: dropped,
@@ -226,7 +249,7 @@ mod tests {
                 ..Span::default()
             };
             let written = bytes(|written| {
-                written.bytes(5, &text);
+                written.text(5, &[&key, "", &text]);
                 written.fixed64(7, time);
                 written.pair(9, key.as_bytes(), text.as_bytes());
                 written.count(9, key.as_bytes(), number.cast_unsigned());

@@ -26,7 +26,7 @@ pub(super) fn server_span(span: &mut Message<'_>, record: &RequestRecord, limits
     if let Some(parent) = identity.parent {
         span.id(4, parent.to_bytes());
     }
-    span.bytes(5, conventions::server_span_name(record.request()).as_bytes());
+    span.text(5, &conventions::server_span_name_parts(record.request()));
     span.chosen_uint(6, span::SpanKind::Server as u64);
     span.fixed64(7, nanos(record.started()));
     span.fixed64(8, nanos(record.ended()));

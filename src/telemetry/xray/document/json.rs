@@ -48,7 +48,7 @@ impl<'a> Object<'a> {
 
     /// Fields that are the same in all documents, each as [`key!`] begins one.
     #[inline]
-    pub(super) fn constant(&mut self, fields: &'static str) -> &mut Self {
+    pub(super) fn constant(&mut self, fields: &str) -> &mut Self {
         self.out.extend_from_slice(fields.as_bytes());
         self
     }
@@ -154,12 +154,12 @@ impl Json for SystemTime {
     fn write(self, out: &mut Vec<u8>) {
         let since = self.duration_since(UNIX_EPOCH).unwrap_or_default();
         since.as_secs().write(out);
-        let (mut fraction, mut micros) = (*b".000000", since.subsec_micros());
-        for digit in fraction.iter_mut().skip(1).rev() {
-            *digit += (micros % 10) as u8;
-            micros /= 10;
+        // With a digit in front, which keeps the zeros behind it and becomes the point.
+        let at = out.len();
+        (1_000_000 + u64::from(since.subsec_micros())).write(out);
+        if let Some(point) = out.get_mut(at) {
+            *point = b'.';
         }
-        out.extend_from_slice(&fraction);
     }
 }
 

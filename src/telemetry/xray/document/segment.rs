@@ -59,9 +59,7 @@ impl<'a> Segment<'a> {
             .field(key!("start_time"), record.started())
             .field(key!("end_time"), record.ended())
             .object(key!("service"), |service| {
-                service
-                    .field(key!("version"), cut(&constants.version, LONGEST))
-                    .constant(concat!(key!("runtime"), "\"rust\""));
+                service.constant(&constants.service);
             })
             .field(key!("user"), record.user.as_deref().map(|user| cut(user, LONGEST)))
             .field(key!("origin"), around.origin)
@@ -111,9 +109,7 @@ impl<'a> Segment<'a> {
                 xray.constant(SDK)
                     .field(key!("sampling_rule_name"), self.rule.map(|rule| cut(rule, LONGEST_RULE)));
             })
-            .array(key!("cloudwatch_logs"), &constants.log_group, |group, out| {
-                Object::open(out).field(key!("log_group"), group.as_str()).close();
-            })
+            .constant(&constants.logs)
             .object(key!("ec2"), |ec2| pairs(&around.ec2, ec2))
             .object(key!("ecs"), |ecs| pairs(&around.ecs, ecs));
     }

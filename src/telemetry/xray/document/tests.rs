@@ -96,7 +96,7 @@ fn drawn(record: RequestRecord, most: usize) -> Vec<Json> {
 /// The documents of an item, with which nothing is wrong.
 #[track_caller]
 fn checked(item: &Item, around: &Surroundings, most: usize) -> Vec<Json> {
-    let constants = Constants { version: "1.0".to_owned(), log_group: Some("cruddur".to_owned()) };
+    let constants = Constants::new("1.0", Some("cruddur"));
     let form = Form { constants, known: Known::from(around.clone()) };
     let mut documents = Documents::default();
     draw(item, &form, most, &mut documents);
