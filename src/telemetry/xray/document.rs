@@ -53,9 +53,9 @@ pub(super) enum Item {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Constants {
     /// The fields of `service`.
-    service: String,
+    service: Vec<u8>,
     /// The field that names the log group.
-    logs: String,
+    logs: Vec<u8>,
 }
 
 impl Constants {
@@ -68,7 +68,6 @@ impl Constants {
         Object::open(&mut logs).array(key!("cloudwatch_logs"), log_group, |group, out| {
             Object::open(out).field(key!("log_group"), group).close();
         });
-        let [service, logs] = [service, logs].map(|fields| String::from_utf8(fields).unwrap_or_default());
         Self { service, logs }
     }
 }

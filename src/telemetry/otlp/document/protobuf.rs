@@ -121,8 +121,7 @@ impl<'a> Message<'a> {
     /// A `KeyValue` with text.
     pub(super) fn pair(&mut self, field: u64, key: &[u8], text: &[u8]) {
         self.open_pair(field, key, field_length(1, text.len()));
-        self.head(1, LENGTH, text.len() as u64);
-        self.raw(text);
+        self.chosen_bytes(1, text);
     }
 
     /// A `KeyValue` with a number.

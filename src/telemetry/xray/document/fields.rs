@@ -93,14 +93,9 @@ impl<'a> Sorted<'a> {
             }
             for namespace in self.metadata.chunk_by(|((one, _), _), ((next, _), _)| one == next) {
                 let Some(((name, _), _)) = namespace.first() else { continue };
-                let fill = |object: &mut Object<'_>| {
+                object.object_entry(name, |object| {
                     namespace.iter().for_each(|((_, key), value)| object.entry(key, *value));
-                };
-                if name == DEFAULT {
-                    object.object(key!("default"), fill);
-                } else {
-                    object.object_entry(name, fill);
-                }
+                });
             }
         });
     }

@@ -48,8 +48,8 @@ impl<'a> Object<'a> {
 
     /// Fields that are the same in all documents, each as [`key!`] begins one.
     #[inline]
-    pub(super) fn constant(&mut self, fields: &str) -> &mut Self {
-        self.out.extend_from_slice(fields.as_bytes());
+    pub(super) fn constant(&mut self, fields: impl AsRef<[u8]>) -> &mut Self {
+        self.out.extend_from_slice(fields.as_ref());
         self
     }
 

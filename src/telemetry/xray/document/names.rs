@@ -8,16 +8,6 @@ use unicode_general_category::{GeneralCategory, get_general_category};
 const LONGEST: usize = 200;
 /// The most characters of an annotation's key.
 const LONGEST_KEY: usize = 500;
-/// The bytes that need no second look.
-static PLAIN: [bool; 256] = {
-    let (mut plain, mut byte) = ([false; 256], 0);
-    while byte < 128 {
-        let ascii = byte as u8;
-        plain[byte] = ascii.is_ascii_alphanumeric() || matches!(ascii, b'_' | b'-' | b'.' | b'/');
-        byte += 1;
-    }
-    plain
-};
 /// Where nothing legal is left.
 const NAMELESS: &str = "unnamed";
 
@@ -25,7 +15,8 @@ const NAMELESS: &str = "unnamed";
 /// illegal is left out, as X-Ray's SDKs do.
 pub(in super::super) fn legal(name: &str) -> Cow<'_, str> {
     // Most are, and have a letter to show.
-    if !name.is_empty() && name.len() <= LONGEST && name.bytes().all(|byte| PLAIN[usize::from(byte)]) {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');
+    if !name.is_empty() && name.len() <= LONGEST && name.bytes().all(plain) {
         return name.into();
     }
     let legal: String = name.chars().filter(|c| is_name_character(*c)).take(LONGEST).collect();
