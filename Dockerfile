@@ -4,7 +4,8 @@
 #   docker build --build-arg CODE_VERSION="$(git rev-parse HEAD)" -t cruddur-backend .
 #   docker run --read-only --cap-drop ALL --stop-timeout 15 -p 4567:4567 -v spool:/var/lib/cruddur cruddur-backend
 
-FROM docker.io/library/rust:1.95.0-slim-bookworm AS build
+# Not the slim one, which has no make for the allocator.
+FROM docker.io/library/rust:1.95.0-bookworm AS build
 WORKDIR /build
 
 # What the service is made of, in a layer that only a change of it makes anew: the sources are empty here.
