@@ -1,21 +1,22 @@
 //! A request's headers, gone through once: it has a handful of them, and to look at each costs a tenth of asking for
 //! each of the dozen names that matter.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::identity::{TRACEPARENT, X_AMZN_TRACE_ID};
 use super::redact;
 
 /// The headers a record keeps. All others, `authorization` and `cookie` among them, never enter it.
-const KEPT: [&str; 9] = [
-    "host",
-    "user-agent",
-    "accept",
-    "content-type",
-    "content-length",
-    "referer",
-    "x-request-id",
-    "traceparent",
-    "x-amzn-trace-id",
+static KEPT: [HeaderName; 9] = [
+    header::HOST,
+    header::USER_AGENT,
+    header::ACCEPT,
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::REFERER,
+    HeaderName::from_static("x-request-id"),
+    TRACEPARENT,
+    X_AMZN_TRACE_ID,
 ];
 
 /// How much of a header's value is kept, in bytes: no user agent in the wild is longer.
@@ -43,7 +44,7 @@ impl<'a> Heads<'a> {
         let mut heads = Self { kept: Vec::with_capacity(headers.len().min(KEPT.len())), ..Self::default() };
         let (mut last, mut in_order) = (0, true);
         for (name, value) in headers {
-            let Some(place) = KEPT.iter().position(|kept| *kept == name.as_str()) else {
+            let Some(place) = KEPT.iter().position(|kept| kept == name) else {
                 heads.pass(name);
                 continue;
             };
@@ -54,7 +55,7 @@ impl<'a> Heads<'a> {
             }
         }
         if !in_order {
-            heads.kept.sort_by_key(|(name, _)| KEPT.iter().position(|kept| *kept == name.as_str()));
+            heads.kept.sort_by_key(|(name, _)| KEPT.iter().position(|kept| kept == name));
         }
         heads
     }
@@ -72,23 +73,20 @@ impl<'a> Heads<'a> {
 
     fn keep(&mut self, name: &HeaderName, value: &'a HeaderValue) {
         let text = || value.to_str().ok();
-        let kept = match name.as_str() {
-            // These two may carry secrets in parts that nobody needs.
-            "host" => {
-                self.host = text();
-                self.host.map(|host| copy(without_userinfo(host).as_bytes()))
-            }
-            "referer" => text().map(|url| redact::url_without_query(url).try_into().ok()),
-            other => {
-                match other {
-                    "content-length" => self.content_length = text().and_then(|text| text.parse().ok()),
-                    "traceparent" | "x-amzn-trace-id" => self.ids = true,
-                    _ => {}
-                }
-                Some(copy(value.as_bytes().get(..LONGEST_HEADER).unwrap_or(value.as_bytes())))
-            }
+        // These two may carry secrets in parts that nobody needs.
+        let kept = if *name == header::HOST {
+            self.host = text();
+            self.host.and_then(|host| copy(without_userinfo(host).as_bytes()))
+        } else if *name == header::REFERER {
+            text().and_then(|url| redact::url_without_query(url).try_into().ok())
+        } else {
+            copy(value.as_bytes().get(..LONGEST_HEADER).unwrap_or(value.as_bytes()))
         };
-        self.kept.extend(kept.flatten().map(|value| (name.clone(), value)));
+        if *name == header::CONTENT_LENGTH {
+            self.content_length = text().and_then(|text| text.parse().ok());
+        }
+        self.ids |= *name == TRACEPARENT || *name == X_AMZN_TRACE_ID;
+        self.kept.extend(kept.map(|value| (name.clone(), value)));
     }
 }
 

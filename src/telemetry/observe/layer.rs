@@ -46,7 +46,8 @@ pub struct Settings {
     pub route: fn(&Extensions) -> Option<&str>,
 }
 
-/// Who is on the other end of the connection. The server puts it in each request's extensions.
+/// Who is on the other end of the connection. The server puts it in each request's extensions, from where it goes into
+/// the exchange: with one more beside it, their map would have to grow.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
@@ -104,7 +105,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<R>) -> Self::Future {
-        let (exchange, context) = self.observer.open(&request);
+        let peer = request.extensions_mut().remove::<Peer>();
+        let (exchange, context) = self.observer.open(&request, peer);
         let bodyless = request.method() == Method::HEAD;
         request.extensions_mut().insert(exchange.clone());
         let inner = {
@@ -117,11 +119,11 @@ where
 
 impl Observer {
     /// Opens the exchange, and the context in which everything below runs.
-    fn open<R>(&self, request: &Request<R>) -> (Exchange, TraceContext) {
+    fn open<R>(&self, request: &Request<R>, peer: Option<Peer>) -> (Exchange, TraceContext) {
         let (clock, started) = (Instant::now(), SystemTime::now());
         let heads = Heads::of(request.headers());
         let (has_ids, has_baggage) = (heads.ids, heads.baggage);
-        let facts = self.facts(request, heads);
+        let facts = self.facts(request, peer.map(|peer| peer.0), heads);
         // Where there is nothing to read, nobody needs to look for it.
         let propagators = if has_ids { &*self.settings.propagators } else { &[] };
         let mut identity = Identity::extract(request.headers(), propagators, &self.ids, started);
@@ -151,9 +153,8 @@ impl Observer {
         result.decision == SamplingDecision::RecordAndSample
     }
 
-    fn facts<R>(&self, request: &Request<R>, heads: Heads<'_>) -> RequestFacts {
+    fn facts<R>(&self, request: &Request<R>, peer: Option<SocketAddr>, heads: Heads<'_>) -> RequestFacts {
         let (headers, uri) = (request.headers(), request.uri());
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let origin = if heads.forwarding {
             forwarded::origin(headers, peer, &self.settings.trusted_proxies)
         } else {
@@ -224,7 +225,37 @@ impl opentelemetry::propagation::Extractor for Headers<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use bytes::Bytes;
+    use http_body_util::Empty;
+    use tower::{ServiceExt as _, service_fn};
+
     use super::*;
+
+    #[tokio::test]
+    async fn the_peer_goes_from_the_extensions_into_the_exchange() {
+        const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7);
+        let settings = Settings {
+            trusted_proxies: Vec::new(),
+            exclude_paths: Vec::new(),
+            propagators: Vec::new(),
+            known_methods: Vec::new(),
+            sampler: Sampler::AlwaysOn,
+            tell_at_once: true,
+            route: |_| None,
+        };
+        let inner = service_fn(async |request: Request<()>| {
+            let exchange = request.extensions().get::<Exchange>();
+            assert_eq!(exchange.and_then(|exchange| exchange.request().peer), Some(PEER));
+            assert!(request.extensions().get::<Peer>().is_none());
+            Ok(Response::new(Empty::<Bytes>::new()))
+        });
+        let mut request = Request::new(());
+        request.extensions_mut().insert(Peer(PEER));
+        let Ok(response) = ObserveLayer::new(settings).layer(inner).oneshot(request).await;
+        assert_eq!(response.status(), 200);
+    }
 
     #[test]
     fn hosts_are_split_into_address_and_port() {

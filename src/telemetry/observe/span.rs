@@ -77,14 +77,18 @@ impl Span for OpenSpan {
         timestamp: SystemTime,
         mut attributes: Vec<KeyValue>,
     ) {
-        let Some(data) = &mut self.data else { return };
-        if data.events.events.len() < most(self.limits.max_events_per_span) {
+        let Some(SpanData { events, .. }) = &mut self.data else { return };
+        if events.events.len() < most(self.limits.max_events_per_span) {
             let most = most(self.limits.max_attributes_per_event);
             let dropped = beyond(attributes.len(), most);
             attributes.truncate(most);
-            data.events.events.push(Event::new(name, timestamp, attributes, dropped));
+            if events.events.is_empty() {
+                // Most spans have one, and room for more would go through memory all the same.
+                events.events.reserve_exact(1);
+            }
+            events.events.push(Event::new(name, timestamp, attributes, dropped));
         } else {
-            data.events.dropped_count += 1;
+            events.dropped_count += 1;
         }
     }
 
