@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
 
 use http::{Extensions, HeaderMap, HeaderName, Method, Request, Response, header};
 use http_body::Body;
@@ -18,6 +17,7 @@ use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
 use tower::{Layer, Service};
 
 use super::body::ObserveBody;
+use super::clock;
 use super::conventions;
 use super::exchange::Exchange;
 use super::forwarded::{self, Origin};
@@ -120,7 +120,7 @@ where
 impl Observer {
     /// Opens the exchange, and the context in which everything below runs.
     fn open<R>(&self, request: &Request<R>, peer: Option<Peer>) -> (Exchange, TraceContext) {
-        let (clock, started) = (Instant::now(), SystemTime::now());
+        let (clock, started) = clock::now();
         let heads = Heads::of(request.headers());
         let (has_ids, has_baggage) = (heads.ids, heads.baggage);
         let facts = self.facts(request, peer.map(|peer| peer.0), heads);

@@ -10,12 +10,14 @@
 //! layer -> future -> body               a request's way
 //! exchange (facts) -> record -> later   what is noted of it, and when its views are told
 //! heads, identity, forwarded, redact    what may be known of its head
+//! clock                                 when it was
 //! spans, events, collect                what happens inside: by `tracing`, and by OpenTelemetry's API
 //! log, panic, fault                     what is said of it
 //! conventions, line                     what a record is called in OpenTelemetry's words, and as a JSON line
 //! ```
 
 mod body;
+mod clock;
 mod collect;
 pub mod conventions;
 mod enlist;
