@@ -130,6 +130,7 @@ impl Variant {
         vec![
             other(BARE, "bare axum, `Json(feed)`", "bare", None, &[]),
             other("chrono", "the same, times by chrono's serde", "bare", Some("chrono"), &[]),
+            other("hand", "the same, feed written by hand", "bare", Some("hand"), &[]),
             ours("quiet", "ours, observed for nobody", &[]),
             Self {
                 environment: &[],

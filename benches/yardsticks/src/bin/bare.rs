@@ -1,12 +1,14 @@
 //! What everything is measured against: the same feed, served by axum alone.
 //!
 //! `bare` serves the service's own types; `bare chrono` serves types as one would first write them, with times that
-//! chrono's serde writes.
+//! chrono's serde writes; `bare hand` has the feed written as the service writes it.
 
 use std::env;
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::{DateTime, Utc};
@@ -17,13 +19,24 @@ use yardsticks::{PATH, READY, serve};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let home = if env::args().nth(1).as_deref() == Some("chrono") { get(first_written) } else { get(own) };
+    let home = match env::args().nth(1).as_deref() {
+        Some("chrono") => get(first_written),
+        Some("hand") => get(by_hand),
+        _ => get(own),
+    };
     let routes = Router::new().route(PATH, home).route(READY, get(async || ()));
     serve(routes.with_state(Arc::new(MemoryStore::new()))).await
 }
 
 async fn own(State(store): State<Arc<MemoryStore>>) -> Json<Vec<Activity>> {
     Json(feed(&store).await)
+}
+
+async fn by_hand(State(store): State<Arc<MemoryStore>>) -> impl IntoResponse {
+    let feed = feed(&store).await;
+    let mut body = Vec::with_capacity(2048);
+    activities::write_feed(&feed, &mut body);
+    ([(CONTENT_TYPE, "application/json")], body)
 }
 
 async fn first_written(State(store): State<Arc<MemoryStore>>) -> Json<Vec<Crud>> {

@@ -25,7 +25,10 @@ pub(crate) enum Weather {
     /// Every answer takes so long.
     Slow(Duration),
     /// Every answer is an error, after which nothing was taken.
-    Fails { status: u16, body: &'static str },
+    Fails {
+        status: u16,
+        body: &'static str,
+    },
 }
 
 /// A destination.
