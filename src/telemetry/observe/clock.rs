@@ -5,10 +5,11 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// How far two pairs of readings may be from each other and agree: many times what it takes to read a clock.
-const CLOSE: Duration = Duration::from_micros(10);
+/// How far two pairs of readings may be from each other and agree, in nanoseconds: many times what it takes to read a
+/// clock.
+const CLOSE: u64 = 10_000;
 /// How many pairs are read at most. Where none agrees with the one before it, the machine has no better to give.
 const MOST: usize = 8;
 
@@ -24,7 +25,7 @@ fn pair(agreed: &AtomicU64, mut read: impl FnMut() -> (Instant, SystemTime)) -> 
     let mut last = read();
     for _ in 1..MOST {
         let (own, known) = (at_origin(last), agreed.load(Ordering::Relaxed));
-        if u128::from(own.abs_diff(known)) <= CLOSE.as_nanos() {
+        if own.abs_diff(known) <= CLOSE {
             break;
         }
         agreed.store(own, Ordering::Relaxed);
@@ -35,13 +36,21 @@ fn pair(agreed: &AtomicU64, mut read: impl FnMut() -> (Instant, SystemTime)) -> 
 
 fn at_origin((instant, time): (Instant, SystemTime)) -> u64 {
     static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let nanos = |since: Duration| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-    let since_1970 = nanos(time.duration_since(UNIX_EPOCH).unwrap_or_default());
-    since_1970.saturating_sub(nanos(instant.saturating_duration_since(*ORIGIN)))
+    let since = instant.saturating_duration_since(*ORIGIN);
+    nanos(time.checked_sub(since).unwrap_or(UNIX_EPOCH))
+}
+
+/// A time in nanoseconds since 1970; 0 for what is before.
+#[must_use]
+pub fn nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// What is taken of pairs whose readings are that many microseconds apart, and how many were read.

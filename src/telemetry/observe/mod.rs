@@ -45,6 +45,7 @@ mod task;
 mod view;
 
 pub use self::body::ObserveBody;
+pub use self::clock::nanos;
 pub use self::collect::{Outside, RecordAll, SpanCollector};
 pub use self::enlist::{Enlist, EnlistLayer, Enlisting};
 pub use self::events::EventLayer;

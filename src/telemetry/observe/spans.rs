@@ -21,6 +21,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_core::span::Current;
 use tracing_subscriber::filter::Targets;
 
+use super::clock;
 use super::collect::{Outside, RecordAll, number};
 use super::conventions;
 use super::exchange::Exchange;
@@ -160,8 +161,7 @@ impl Spans {
 
 impl Open {
     fn leave(&self, now: SystemTime) {
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.left.store(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.left.store(clock::nanos(now), Ordering::Relaxed);
     }
 
     /// Ends when it was left last: what keeps a handle of a span is not a part of it.

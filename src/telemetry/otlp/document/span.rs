@@ -1,6 +1,6 @@
 //! A span of OTLP's, written from the request's record or from a span within.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use opentelemetry::trace::{Event, Link, SpanId, SpanKind, Status, TraceState};
 use opentelemetry::{Array, KeyValue, Value};
@@ -10,7 +10,7 @@ use opentelemetry_sdk::trace::SpanData;
 use super::protobuf::Message;
 use crate::config::SpanLimits;
 use crate::telemetry::observe::conventions::Described;
-use crate::telemetry::observe::{Fault, LogEvent, RequestRecord, conventions, frames};
+use crate::telemetry::observe::{Fault, LogEvent, RequestRecord, conventions, frames, nanos};
 
 /// `Span.flags`: whether the parent is remote is known.
 const HAS_IS_REMOTE: u32 = 0x100;
@@ -262,9 +262,4 @@ fn status(span: &mut Message<'_>, own: &Status) {
         status.bytes(2, message);
         status.uint(3, code as u64);
     });
-}
-
-fn nanos(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
