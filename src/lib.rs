@@ -39,6 +39,7 @@
 //!
 //! | Module | What it is | What it may import of the others |
 //! |---|---|---|
+//! | `digits` | how numbers are written; whoever writes some may import it | nothing |
 //! | [`activities`] | the domain | nothing |
 //! | [`api`] | the HTTP face | [`activities`], and of [`telemetry::observe`] the exchange and its fault |
 //! | [`telemetry::observe`], [`telemetry::delivery`] | the core, which knows no vendor | nothing |
@@ -52,5 +53,6 @@ pub mod activities;
 pub mod api;
 pub mod cli;
 pub mod config;
+mod digits;
 pub mod server;
 pub mod telemetry;

@@ -15,7 +15,7 @@ use super::{count, feed};
 #[instrument(
     name = "home-activities-mock-data",
     skip_all,
-    fields(xray.name = "activities_home", app.now = %now, app.result_length = field::Empty)
+    fields(xray.name = "activities_home", app.now = now.written().as_str(), app.result_length = field::Empty)
 )]
 pub async fn home<S: Store>(store: &S, now: Timestamp) -> Result<Vec<Activity>, StoreError> {
     info!("HomeActivities");

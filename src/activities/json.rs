@@ -85,8 +85,11 @@ impl Writer<'_> {
 
     fn uuid(&mut self, uuid: &Uuid) {
         let mut digits = [0; Hyphenated::LENGTH];
-        let digits = &*uuid.hyphenated().encode_lower(&mut digits);
-        self.raw("\"").raw(digits).raw("\"");
+        uuid.hyphenated().encode_lower(&mut digits);
+        self.raw("\"");
+        // The array and not a part of it, whose length would not be known.
+        self.0.extend_from_slice(&digits);
+        self.raw("\"");
     }
 
     fn time(&mut self, time: Timestamp) {

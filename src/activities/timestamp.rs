@@ -5,6 +5,8 @@ use std::fmt;
 use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use serde::{Serialize, Serializer};
 
+use crate::digits;
+
 /// A moment, written `2026-11-20T23:56:35.179053+00:00`: microseconds always, offset always.
 ///
 /// The frontend takes a time without an offset for local time and then shows wrong ages, and parses the fraction
@@ -31,39 +33,39 @@ impl Timestamp {
         self.0
     }
 
+    /// As it is written.
+    pub(super) fn written(self) -> Written {
+        Written(self.bytes())
+    }
+
     /// As it is written, in ASCII.
+    #[inline]
     pub(super) fn bytes(self) -> [u8; LEN] {
         let (mut text, time) = (TEMPLATE, self.0.naive_utc());
         let (date, second) = (time.date(), time.num_seconds_from_midnight());
         // A leap second is more than a thousand million nanoseconds.
         let (year, micros) = (date.year().unsigned_abs(), time.nanosecond() % 1_000_000_000 / 1_000);
-        for (place, part) in [
-            (0, year / 100),
-            (2, year),
-            (5, date.month()),
-            (8, date.day()),
-            (11, second / 3_600),
-            (14, second / 60 % 60),
-            (17, second % 60),
-            (20, micros / 10_000),
-            (22, micros / 100),
-            (24, micros),
-        ] {
-            text[place] = digit(part / 10);
-            text[place + 1] = digit(part);
-        }
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        let date = digits::eight((year * 10_000 + date.month() * 100 + date.day()).into());
+        let clock = digits::six((hour * 10_000 + minute * 100 + second).into());
+        text[..4].copy_from_slice(&date[..4]);
+        text[5..7].copy_from_slice(&date[4..6]);
+        text[8..10].copy_from_slice(&date[6..]);
+        text[11..13].copy_from_slice(&clock[..2]);
+        text[14..16].copy_from_slice(&clock[2..4]);
+        text[17..19].copy_from_slice(&clock[4..]);
+        text[20..26].copy_from_slice(&digits::six(micros.into()));
         text
-    }
-
-    fn write<T>(self, then: impl FnOnce(&str) -> T) -> T {
-        then(std::str::from_utf8(&self.bytes()).unwrap_or_default())
     }
 }
 
-/// The last digit of a number.
-fn digit(number: u32) -> u8 {
-    // A remainder of ten fits.
-    b'0' + (number % 10) as u8
+/// A timestamp's text.
+pub(super) struct Written([u8; LEN]);
+
+impl Written {
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 impl From<DateTime<Utc>> for Timestamp {
@@ -74,13 +76,13 @@ impl From<DateTime<Utc>> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(|text| f.write_str(text))
+        f.write_str(self.written().as_str())
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.write(|text| serializer.serialize_str(text))
+        serializer.serialize_str(self.written().as_str())
     }
 }
 

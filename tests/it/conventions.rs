@@ -48,7 +48,7 @@ fn assert_row(fact: &str, record: &RequestRecord, key: &str, is: Is) {
 #[track_caller]
 fn attributes(record: &RequestRecord) -> BTreeMap<String, Value> {
     let mut attributes = BTreeMap::new();
-    each_server_attribute(record, |key, value| {
+    each_server_attribute(record, |key: &str, value: Described<'_>| {
         let value = match value {
             Described::Text(text) => Value::from(text.to_owned()),
             Described::Int(number) => Value::from(number),

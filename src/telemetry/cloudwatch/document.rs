@@ -135,8 +135,9 @@ pub(super) fn mark(item: &Item) -> Mark {
 
 /// The lines of a call, which have to be in the order of their times.
 pub(super) fn lines(items: &[Item]) -> Vec<&Line> {
-    let mut lines: Vec<_> = items.iter().filter_map(Item::line).collect();
-    lines.sort_by_key(|line| (line.timestamp, line.turn));
+    let mut lines = Vec::with_capacity(items.len());
+    lines.extend(items.iter().filter_map(Item::line));
+    lines.sort_by_key(|line: &&Line| (line.timestamp, line.turn));
     lines
 }
 
@@ -222,7 +223,8 @@ fn message(item: &Item, form: &Form) -> String {
 /// Since 1970; what is before is 1970, as all clocks have it that show no time.
 fn millis(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    let millis = since.as_secs().saturating_mul(1000).saturating_add(since.subsec_millis().into());
+    i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
 fn access_json(record: &RequestRecord, form: &Form) -> String {

@@ -100,21 +100,33 @@ impl<'a> From<&'a Value> for Described<'a> {
     }
 }
 
+/// What is handed attributes, be it a closure.
+pub trait Attributes {
+    /// Takes one. Worth inlining: nearly all keys are constants, and of a constant is known how long it is.
+    fn take(&mut self, key: &str, value: Described<'_>);
+}
+
+impl<F: FnMut(&str, Described<'_>)> Attributes for F {
+    fn take(&mut self, key: &str, value: Described<'_>) {
+        self(key, value);
+    }
+}
+
 /// Hands `each` the server span's attributes: the conventions', then `enduser.id`, then `cruddur.outcome` where the
 /// response was not handed over whole, then what the application added. None comes twice: the observer knows better than
 /// the application.
-pub fn each_server_attribute(record: &RequestRecord, mut each: impl FnMut(&str, Described<'_>)) {
+pub fn each_server_attribute(record: &RequestRecord, mut each: impl Attributes) {
     each_observed(record, &mut each);
     for own in &record.attributes {
         let mut is_known = false;
-        each_observed(record, &mut |key, _| is_known |= key == own.key.as_str());
+        each_observed(record, &mut |key: &str, _: Described<'_>| is_known |= key == own.key.as_str());
         if !is_known {
-            each(own.key.as_str(), (&own.value).into());
+            each.take(own.key.as_str(), (&own.value).into());
         }
     }
 }
 
-fn each_observed(record: &RequestRecord, each: &mut impl FnMut(&str, Described<'_>)) {
+fn each_observed(record: &RequestRecord, each: &mut impl Attributes) {
     let request = record.request();
     let original = (!request.method_known).then(|| request.method.as_str());
     let client = request.client_address.map(Address::of);
@@ -141,15 +153,17 @@ fn each_observed(record: &RequestRecord, each: &mut impl FnMut(&str, Described<'
     text(each, "cruddur.outcome", outcome(record.outcome));
 }
 
-fn text(each: &mut impl FnMut(&str, Described<'_>), key: &str, text: Option<&str>) {
+#[inline(always)]
+fn text(each: &mut impl Attributes, key: &str, text: Option<&str>) {
     if let Some(text) = text {
-        each(key, Described::Text(text));
+        each.take(key, Described::Text(text));
     }
 }
 
-fn count(each: &mut impl FnMut(&str, Described<'_>), key: &str, count: Option<u64>) {
+#[inline(always)]
+fn count(each: &mut impl Attributes, key: &str, count: Option<u64>) {
     if let Some(count) = count {
-        each(key, Described::Int(i64::try_from(count).unwrap_or(i64::MAX)));
+        each.take(key, Described::Int(i64::try_from(count).unwrap_or(i64::MAX)));
     }
 }
 

@@ -12,17 +12,26 @@ use super::conventions::{Address, ERROR_ID};
 use super::identity::{AmznTraceId, hex_pairs};
 use super::log::{EventId, LogEvent};
 use super::record::{RequestRecord, Verdict};
+use crate::digits;
 
-/// `,"key":`, and with what is around it.
+/// Parts of a line with quotation marks between them.
+macro_rules! marked {
+    ($first:literal $(, $next:literal)*) => {
+        Piece { plain: concat!($first $(, "\"", $next)*), quoted: concat!($first $(, "\\\"", $next)*) }
+    };
+}
+
+/// `,"key":`, and where it is text, the mark that opens it; and before that the one that closes what is before, where
+/// that is text as well. In one piece, because each is a look whether there is room.
 macro_rules! key {
     ($key:literal) => {
-        key!(",", $key, ":")
+        marked!(",", $key, ":")
     };
-    ($before:literal, $key:literal, $after:literal) => {
-        Piece {
-            plain: concat!($before, "\"", $key, "\"", $after),
-            quoted: concat!($before, "\\\"", $key, "\\\"", $after),
-        }
+    ($key:literal text) => {
+        marked!(",", $key, ":", "")
+    };
+    (text $key:literal text) => {
+        marked!("", ",", $key, ":", "")
     };
 }
 
@@ -34,14 +43,17 @@ pub fn timestamp(time: SystemTime) -> [u8; 27] {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / DAY, since.as_secs() % DAY);
     let (year, month, day) = date(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let date = digits::eight(year * 10_000 + month * 100 + day);
+    let clock = digits::six(hour * 10_000 + minute * 100 + second);
     let mut text = *b"0000-00-00T00:00:00.000000Z";
-    write_digits(&mut text[..4], year);
-    write_digits(&mut text[5..7], month);
-    write_digits(&mut text[8..10], day);
-    write_digits(&mut text[11..13], second / 3600);
-    write_digits(&mut text[14..16], second / 60 % 60);
-    write_digits(&mut text[17..19], second % 60);
-    write_digits(&mut text[20..26], since.subsec_micros().into());
+    text[..4].copy_from_slice(&date[..4]);
+    text[5..7].copy_from_slice(&date[4..6]);
+    text[8..10].copy_from_slice(&date[6..]);
+    text[11..13].copy_from_slice(&clock[..2]);
+    text[14..16].copy_from_slice(&clock[2..4]);
+    text[17..19].copy_from_slice(&clock[4..]);
+    text[20..26].copy_from_slice(&digits::six(since.subsec_micros().into()));
     text
 }
 
@@ -56,21 +68,6 @@ fn date(days: u64) -> (u64, u64, u64) {
     let of_month = of_year - (153 * from_march + 2) / 5 + 1;
     let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     (year + era * 400 + u64::from(month <= 2), month, of_month)
-}
-
-/// The last digits of a number, as many as there is room for.
-fn write_digits(text: &mut [u8], mut number: u64) {
-    for digit in text.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
-}
-
-/// A number with zeros in front, `WIDTH` digits in all.
-pub(super) fn digits<const WIDTH: usize>(number: u64) -> [u8; WIDTH] {
-    let mut digits = [0; WIDTH];
-    write_digits(&mut digits, number);
-    digits
 }
 
 /// How grave a finished request is: the server's faults are errors, the client's warnings.
@@ -100,32 +97,40 @@ fn draw_access<const QUOTED: bool>(record: &RequestRecord, mut line: Line<'_, QU
     let (method, route) = (request.method_label(), request.route.as_deref());
     let status = record.status.map(|status| status.as_u16());
     line.begin(record.ended(), level(record));
-    line.key(key!("message"));
-    line.key(MARK);
     // A token, which needs no escaping.
     line.raw(method);
     line.raw(" ");
     line.escape(route.unwrap_or("-"));
     line.raw(" ");
     line.raw(status_text(record));
-    line.key(MARK);
     line.ids(record.event_id, Some((identity.trace_id, identity.span_id)));
-    line.known(key!("method"), method.as_bytes());
-    line.optional(key!("route"), route);
-    line.text(key!("path"), &request.path);
-    line.key(key!("status"));
+    line.key(key!(text "method" text));
+    line.raw(method);
+    line.key(MARK);
+    match route {
+        Some(route) => line.text(key!("route" text), route),
+        None => line.null(key!("route")),
+    }
+    line.text(key!("path" text), &request.path);
     match status {
-        Some(status) => line.number(status),
-        None => line.raw("null"),
+        Some(status) => line.number(key!("status"), status),
+        None => line.null(key!("status")),
     }
     line.milliseconds(key!("duration_ms"), record.duration);
-    line.key(key!("bytes"));
-    line.number(record.response_bytes);
+    line.number(key!("bytes"), record.response_bytes);
     match request.client_address.map(Address::of) {
-        Some(client) => line.known(key!("client"), client.as_str().as_bytes()),
-        None => line.optional(key!("client"), None),
+        Some(client) => {
+            line.key(key!("client" text));
+            line.raw(client.as_str());
+            line.key(key!(text "outcome" text));
+        }
+        None => {
+            line.null(key!("client"));
+            line.key(key!("outcome" text));
+        }
     }
-    line.known(key!("outcome"), record.outcome.as_str().as_bytes());
+    line.raw(record.outcome.as_str());
+    line.key(MARK);
     line.fields(&access_fields(record));
     line.raw("}");
 }
@@ -165,8 +170,9 @@ pub fn quoted_event_line(event: &LogEvent, into: &mut Vec<u8>) {
 
 fn draw_event<const QUOTED: bool>(event: &LogEvent, mut line: Line<'_, QUOTED>) {
     line.begin(event.time, event.level);
-    line.text(key!("message"), &event.message);
+    line.escape(&event.message);
     line.ids(event.event_id, event.span);
+    line.key(MARK);
     line.fields(&event.fields);
     line.raw("}");
 }
@@ -195,12 +201,16 @@ struct Piece {
 }
 
 /// A quotation mark.
-const MARK: Piece = Piece { plain: "\"", quoted: "\\\"" };
+const MARK: Piece = marked!("", "");
 
 impl<const QUOTED: bool> Line<'_, QUOTED> {
+    /// All that is before the message's text.
     fn begin(&mut self, time: SystemTime, level: Level) {
-        self.known(key!("{", "time", ":"), &timestamp(time));
-        self.known(key!("level"), level.as_str().as_bytes());
+        self.key(marked!("{", "time", ":", ""));
+        self.out.extend_from_slice(&timestamp(time));
+        self.key(key!(text "level" text));
+        self.raw(level.as_str());
+        self.key(key!(text "message" text));
     }
 
     /// What needs no escaping and no quoting.
@@ -214,36 +224,30 @@ impl<const QUOTED: bool> Line<'_, QUOTED> {
         self.raw(if QUOTED { key.quoted } else { key.plain });
     }
 
-    /// Text that needs no escaping. Inlined for the same reason.
     #[inline(always)]
-    fn known(&mut self, key: Piece, text: &[u8]) {
-        self.key(key);
-        self.key(MARK);
-        self.out.extend_from_slice(text);
-        self.key(MARK);
-    }
-
     fn text(&mut self, key: Piece, text: &str) {
         self.key(key);
-        self.string(text);
+        self.escape(text);
+        self.key(MARK);
     }
 
-    fn optional(&mut self, key: Piece, text: Option<&str>) {
-        match text {
-            Some(text) => self.text(key, text),
-            None => {
-                self.key(key);
-                self.raw("null");
-            }
-        }
+    #[inline(always)]
+    fn null(&mut self, key: Piece) {
+        self.key(key);
+        self.raw("null");
     }
 
+    /// The ids, between a text before them and one behind.
     fn ids(&mut self, event_id: EventId, span: Option<(TraceId, SpanId)>) {
-        self.known(key!("event_id"), &event_id.digits());
+        self.key(key!(text "event_id" text));
+        self.out.extend_from_slice(&event_id.digits());
         let Some((trace_id, span_id)) = span else { return };
-        self.known(key!("trace_id"), hex_pairs(trace_id.to_bytes()).as_flattened());
-        self.known(key!("xray_trace_id"), &AmznTraceId(trace_id).digits());
-        self.known(key!("span_id"), hex_pairs(span_id.to_bytes()).as_flattened());
+        self.key(key!(text "trace_id" text));
+        self.out.extend_from_slice(hex_pairs(trace_id.to_bytes()).as_flattened());
+        self.key(key!(text "xray_trace_id" text));
+        self.out.extend_from_slice(&AmznTraceId(trace_id).digits());
+        self.key(key!(text "span_id" text));
+        self.out.extend_from_slice(hex_pairs(span_id.to_bytes()).as_flattened());
     }
 
     /// Attributes as an object, each value in its own type; none where there are none.
@@ -258,24 +262,25 @@ impl<const QUOTED: bool> Line<'_, QUOTED> {
             self.raw(":");
             match &field.value {
                 Value::String(text) => self.string(text.as_str()),
-                Value::I64(number) => self.number(*number),
+                Value::I64(number) => self.raw(itoa::Buffer::new().format(*number)),
                 other => self.json(&ruly(json(other).to_string())),
             }
         }
         self.raw("}");
     }
 
-    fn number(&mut self, number: impl itoa::Integer) {
+    #[inline(always)]
+    fn number(&mut self, key: Piece, number: impl itoa::Integer) {
+        self.key(key);
         self.raw(itoa::Buffer::new().format(number));
     }
 
     /// Milliseconds, to the nanosecond.
     fn milliseconds(&mut self, key: Piece, duration: Duration) {
-        self.key(key);
         // Those of a thousand years fit.
-        self.number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-        self.raw(".");
-        self.out.extend_from_slice(&digits::<6>(u64::from(duration.subsec_nanos() % 1_000_000)));
+        self.number(key, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        let [a, b, c, d, e, f] = digits::six(duration.subsec_nanos().into());
+        self.out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
     }
 
     fn string(&mut self, text: &str) {
@@ -326,15 +331,18 @@ pub fn is_plain(text: &str) -> bool {
         let unprintable = bytes | below(bytes, 0x20) | is_not(bytes, 0x7f);
         (unprintable | is_not(bytes, b'"') | is_not(bytes, b'\\')) & HIGH
     };
-    let (chunks, rest) = text.as_bytes().as_chunks::<8>();
-    let all = chunks.iter().fold(0, |all, chunk| all | odd(u64::from_le_bytes(*chunk)));
-    // The rest with what is before it, where there is enough of that: bytes that are put together one by one cannot be
-    // read as eight before all of them have been written.
-    let last = match text.as_bytes().last_chunk::<8>() {
-        Some(last) => odd(u64::from_le_bytes(*last)),
-        None => rest.iter().fold(0, |all, byte| all | odd(u64::from(*byte) * ONES)),
-    };
-    all | last == 0
+    let bytes = text.as_bytes();
+    // The rest with what is before it, where there is enough of that, and some of them twice where there is not.
+    if let Some(last) = bytes.last_chunk::<8>() {
+        let (chunks, _) = bytes.as_chunks::<8>();
+        let last = odd(u64::from_le_bytes(*last));
+        return chunks.iter().fold(last, |all, chunk| all | odd(u64::from_le_bytes(*chunk))) == 0;
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return odd(u64::from(first) << 32 | u64::from(last)) == 0;
+    }
+    bytes.iter().all(|byte| odd(u64::from(*byte) * ONES) == 0)
 }
 
 /// Text as it is written in a string of JSON.

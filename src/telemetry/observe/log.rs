@@ -13,6 +13,7 @@ use super::exchange::Exchange;
 use super::identity::hex_pairs;
 use super::panic::PanicReport;
 use super::record::attributes_weight;
+use crate::digits;
 
 /// A `tracing` event, with the ids of the request it belongs to.
 #[derive(Debug, Clone)]
@@ -92,7 +93,7 @@ impl EventId {
         static BOOT: LazyLock<[[u8; 2]; 16]> = LazyLock::new(|| hex_pairs(uuid::Uuid::new_v4().into_bytes()));
         let mut text = [b'-'; 43];
         text[..32].copy_from_slice(BOOT.as_flattened());
-        text[33..].copy_from_slice(&super::line::digits::<10>(self.0));
+        text[33..].copy_from_slice(&digits::ten(self.0));
         text
     }
 }

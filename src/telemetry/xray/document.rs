@@ -41,8 +41,8 @@ const LONGEST: usize = 250;
 /// What X-Ray is given.
 #[derive(Debug)]
 pub(super) enum Item {
-    /// A finished request, as a segment of this name, sampled by this rule or by its caller.
-    Segment { record: Arc<RequestRecord>, name: String, rule: Option<Arc<str>> },
+    /// A finished request, as a segment of this name, which is legal, sampled by this rule or by its caller.
+    Segment { record: Arc<RequestRecord>, name: Arc<str>, rule: Option<Arc<str>> },
     /// A span that outlived its request, as a subsegment on its own.
     Straggler { record: Arc<RequestRecord>, span: Box<SpanData> },
     /// The document of a request that one was enough for, no longer than [`LEAST`].

@@ -255,7 +255,7 @@ mod tests {
         };
         let item = |spans: u64| {
             let record = Arc::new(with_spans((1..=spans).map(|id| span(id, OWN)).collect()));
-            Item::Segment { record, name: "cruddur".to_owned(), rule: None }
+            Item::Segment { record, name: "cruddur".into(), rule: None }
         };
         let begun = Instant::now();
         daemon().send(&(0..32).map(|_| item(3)).collect::<Vec<_>>()).await.unwrap();
@@ -291,7 +291,7 @@ mod tests {
             .map(|at| {
                 let mut record = with_spans(Vec::new());
                 record.attributes = vec![KeyValue::new("note", "x".repeat(4 * at * at))];
-                let name = format!("segment-{at}");
+                let name = format!("segment-{at}").into();
                 Item::Segment { record: Arc::new(record), name, rule: None }
             })
             .collect();
@@ -351,7 +351,7 @@ mod tests {
             span
         });
         let record = Arc::new(with_spans(spans.collect()));
-        let item = Item::Segment { record, name: "cruddur".to_owned(), rule: None };
+        let item = Item::Segment { record, name: "cruddur".into(), rule: None };
         let sent = daemon.send(&[item]).await.unwrap();
         assert_eq!(sent.rejected, [], "nothing is lost");
         assert_eq!(daemon.most.load(Ordering::Relaxed), 40_000);

@@ -65,7 +65,7 @@ impl Segments {
         };
         exchange.set_amzn_sampled(sampled);
         let answer = (told == Some(Sampled::Ask)).then(|| signed(exchange, sampled)).flatten();
-        SegmentView { parts: Arc::clone(&self.0), name: Some(name), sampled, rule, answer }
+        SegmentView { parts: Arc::clone(&self.0), name, sampled, rule, answer }
     }
 }
 
@@ -86,7 +86,7 @@ fn signed(exchange: &Exchange, sampled: bool) -> Option<HeaderValue> {
 
 struct SegmentView {
     parts: Arc<Parts>,
-    name: Option<String>,
+    name: Arc<str>,
     sampled: bool,
     rule: Option<Arc<str>>,
     answer: Option<HeaderValue>,
@@ -105,8 +105,7 @@ impl View for SegmentView {
         }
         let Parts { queue, form, .. } = &*self.parts;
         let (is_light, record) = (record.is_light(), Arc::clone(record));
-        let name = self.name.take().unwrap_or_default();
-        let item = Item::Segment { record, name, rule: self.rule.take() };
+        let item = Item::Segment { record, name: Arc::clone(&self.name), rule: self.rule.take() };
         // They are sent or lost, whatever they are worth.
         let mark = Rank::Notable.into();
         queue.push_drawn(item, is_light, mark, |item, out| document::draw_light(item, form, out));

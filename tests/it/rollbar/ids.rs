@@ -78,7 +78,7 @@ async fn only_what_is_reported_has_an_id() {
         let record = app.record().await;
         assert_eq!(record.error_id.is_some(), reported, "{path}");
         let (mut named, id) = (false, record.error_id.map(|id| id.to_string()));
-        each_server_attribute(&record, |key, value| {
+        each_server_attribute(&record, |key: &str, value: Described<'_>| {
             if key == "error_id" {
                 assert_eq!(Some(value), id.as_deref().map(Described::Text));
                 named = true;

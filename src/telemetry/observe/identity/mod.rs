@@ -222,8 +222,13 @@ fn unhex(digits: &str) -> Result<u128, NotAnId> {
 
 /// Lowercase hexadecimal digits, two for each byte.
 #[must_use]
+#[inline]
 pub fn hex_pairs<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
-    bytes.map(|byte| HEX[usize::from(byte)])
+    let mut pairs = [[0; 2]; N];
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        *pair = HEX[usize::from(byte)];
+    }
+    pairs
 }
 
 /// Each byte's two digits.

@@ -11,12 +11,10 @@ const FIXED_64: u64 = 1;
 const LENGTH: u64 = 2;
 const FIXED_32: u64 = 5;
 
-/// What is before a `KeyValue`'s key and value.
+/// What is before a `KeyValue`'s key and value, and before a value's text.
 const KEY: u8 = low_seven(1 << 3 | LENGTH);
 const VALUE: u8 = low_seven(2 << 3 | LENGTH);
-
-/// What is before a message in bytes at most: a key and a length.
-const MOST_BEFORE: usize = 20;
+const TEXT: u8 = low_seven(1 << 3 | LENGTH);
 
 impl<'a> Message<'a> {
     /// Fields behind what is written already.
@@ -118,31 +116,44 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// A `KeyValue` with text.
+    /// A `KeyValue` with text. Inlined, because most keys are constants.
+    #[inline(always)]
     pub(super) fn pair(&mut self, field: u64, key: &[u8], text: &[u8]) {
+        let whole = key.len() + text.len() + 6;
+        if field < 0x10 && whole < 0x80 && !key.is_empty() {
+            // As a rule: each of the numbers is one byte.
+            let lengths = [whole, key.len(), text.len() + 2, text.len()];
+            let [whole, key_length, value, length] = lengths.map(|length| low_seven(length as u64));
+            self.0.reserve(usize::from(whole) + 2);
+            self.raw(&[low_seven(field << 3 | LENGTH), whole, KEY, key_length]);
+            self.raw(key);
+            self.raw(&[VALUE, value, TEXT, length]);
+            return self.raw(text);
+        }
         self.open_pair(field, key, field_length(1, text.len()));
         self.chosen_bytes(1, text);
     }
 
     /// A `KeyValue` with a number.
+    #[inline(always)]
     pub(super) fn count(&mut self, field: u64, key: &[u8], number: u64) {
-        self.open_pair(field, key, 1 + varint_length(number));
+        let value = 1 + varint_length(number);
+        let whole = key.len() + value + 4;
+        if field < 0x10 && whole < 0x80 && !key.is_empty() {
+            let [whole, key_length, value] = [whole, key.len(), value].map(|length| low_seven(length as u64));
+            self.0.reserve(usize::from(whole) + 2);
+            self.raw(&[low_seven(field << 3 | LENGTH), whole, KEY, key_length]);
+            self.raw(key);
+            self.raw(&[VALUE, value]);
+        } else {
+            self.open_pair(field, key, value);
+        }
         self.chosen_uint(3, number);
     }
 
     /// Begins a `KeyValue` whose value will take `value` bytes: all of its lengths are known before it is written.
-    #[inline]
+    #[inline(never)]
     fn open_pair(&mut self, field: u64, key: &[u8], value: usize) {
-        let whole = key.len() + value + 4;
-        self.0.reserve(whole + MOST_BEFORE);
-        if field < 0x10 && whole < 0x80 && !key.is_empty() {
-            // As a rule: each of the numbers is one byte.
-            let [field, whole, key_length, value] =
-                [field << 3 | LENGTH, whole as u64, key.len() as u64, value as u64].map(low_seven);
-            self.raw(&[field, whole, KEY, key_length]);
-            self.raw(key);
-            return self.raw(&[VALUE, value]);
-        }
         self.open(field, bytes_length(1, key) + field_length(2, value));
         self.bytes(1, key);
         self.open(2, value);

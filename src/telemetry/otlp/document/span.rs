@@ -30,20 +30,34 @@ pub(super) fn server_span(span: &mut Message<'_>, record: &RequestRecord, limits
     span.chosen_uint(6, span::SpanKind::Server as u64);
     span.fixed64(7, nanos(record.started()));
     span.fixed64(8, nanos(record.ended()));
-    let (mut kept, mut dropped) = (0, 0_u32);
-    conventions::each_server_attribute(record, |key, value| {
-        if kept < limits.attributes {
-            key_value(span, 9, key, value, limits.attribute_value_length);
-            kept += 1;
-        } else {
-            dropped += 1;
-        }
-    });
+    let mut attributes = ServerAttributes { span, limits, kept: 0, dropped: 0 };
+    conventions::each_server_attribute(record, &mut attributes);
+    let ServerAttributes { span, dropped, .. } = attributes;
     span.uint(10, dropped);
     let dropped_events = server_events(span, record, limits);
     span.uint(12, dropped_events);
     status(span, &conventions::server_span_status(record));
     span.fixed32(16, flags(identity.sampled, identity.parent.is_some()));
+}
+
+/// Those of a server span, which are written as they come.
+struct ServerAttributes<'a, 'b> {
+    span: &'a mut Message<'b>,
+    limits: &'a SpanLimits,
+    kept: usize,
+    dropped: u32,
+}
+
+impl conventions::Attributes for &mut ServerAttributes<'_, '_> {
+    #[inline(always)]
+    fn take(&mut self, key: &str, value: Described<'_>) {
+        if self.kept < self.limits.attributes {
+            key_value(self.span, 9, key, value, self.limits.attribute_value_length);
+            self.kept += 1;
+        } else {
+            self.dropped += 1;
+        }
+    }
 }
 
 /// Log events, and why the request failed, which goes before what it had to say until then. Returns how many found no
@@ -184,6 +198,7 @@ fn bounded<T>(all: &[T], most: usize) -> (&[T], u32) {
 }
 
 /// A `KeyValue`; text longer than `length` characters is cut.
+#[inline(always)]
 pub(super) fn key_value(
     message: &mut Message<'_>,
     field: u64,
@@ -194,11 +209,16 @@ pub(super) fn key_value(
     match value {
         Described::Text(text) => message.pair(field, key.as_bytes(), shortened(text, length).as_bytes()),
         Described::Int(number) => message.count(field, key.as_bytes(), number.cast_unsigned()),
-        Described::Value(value) => message.message(field, |attribute| {
-            attribute.bytes(1, key);
-            attribute.message(2, |any| any_value(any, value, length));
-        }),
+        Described::Value(value) => other_value(message, field, key, value, length),
     }
+}
+
+#[inline(never)]
+fn other_value(message: &mut Message<'_>, field: u64, key: &str, value: &Value, length: Option<usize>) {
+    message.message(field, |attribute| {
+        attribute.bytes(1, key);
+        attribute.message(2, |any| any_value(any, value, length));
+    });
 }
 
 /// An `AnyValue`.

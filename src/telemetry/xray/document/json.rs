@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::digits;
 use crate::telemetry::observe::line::is_plain;
 use crate::telemetry::observe::{AmznTraceId, hex_pairs};
 
@@ -152,20 +153,42 @@ impl Json for TraceIdText {
 /// Seconds since 1970 with microseconds.
 impl Json for SystemTime {
     fn write(self, out: &mut Vec<u8>) {
+        const TEN_DIGITS: std::ops::Range<u64> = 1_000_000_000..10_000_000_000;
         let since = self.duration_since(UNIX_EPOCH).unwrap_or_default();
-        since.as_secs().write(out);
-        // With a digit in front, which keeps the zeros behind it and becomes the point.
-        let at = out.len();
-        (1_000_000 + u64::from(since.subsec_micros())).write(out);
-        if let Some(point) = out.get_mut(at) {
-            *point = b'.';
+        let (seconds, micros) = (since.as_secs(), u64::from(since.subsec_micros()));
+        // From 2001 to 2286 that many, and sixteen with those of the microseconds.
+        if TEN_DIGITS.contains(&seconds) {
+            let [tens, ones, fraction @ ..] = digits::eight(seconds % 100 * 1_000_000 + micros);
+            out.extend_from_slice(&digits::eight(seconds / 100));
+            out.extend_from_slice(&[tens, ones, b'.']);
+            out.extend_from_slice(&fraction);
+        } else {
+            seconds.write(out);
+            out.push(b'.');
+            out.extend_from_slice(&digits::six(micros));
         }
     }
 }
 
 impl Json for &str {
     fn write(self, out: &mut Vec<u8>) {
-        Pieces(&[self]).write(out);
+        if is_plain(self) {
+            return Plain(self).write(out);
+        }
+        scalar(out, self);
+    }
+}
+
+/// Text that is known to need no escaping.
+pub(super) struct Plain<'a>(pub(super) &'a str);
+
+impl Json for Plain<'_> {
+    #[inline]
+    fn write(self, out: &mut Vec<u8>) {
+        out.reserve(self.0.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(self.0.as_bytes());
+        out.push(b'"');
     }
 }
 

@@ -15,13 +15,22 @@ const NAMELESS: &str = "unnamed";
 /// illegal is left out, as X-Ray's SDKs do.
 pub(in super::super) fn legal(name: &str) -> Cow<'_, str> {
     // Most are, and have a letter to show.
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');
-    if !name.is_empty() && name.len() <= LONGEST && name.bytes().all(plain) {
+    if !name.is_empty() && name.len() <= LONGEST && name.bytes().all(|byte| USUAL[usize::from(byte)]) {
         return name.into();
     }
     let legal: String = name.chars().filter(|c| is_name_character(*c)).take(LONGEST).collect();
     if legal.trim().is_empty() { NAMELESS.into() } else { legal.into() }
 }
+
+/// The bytes that most names are made of, and that X-Ray takes.
+static USUAL: [bool; 256] = {
+    let (mut usual, mut byte) = ([false; 256], 0_u8);
+    while byte < u8::MAX {
+        usual[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');
+        byte += 1;
+    }
+    usual
+};
 
 /// Whether a character may stand in the name of a segment.
 #[must_use]

@@ -4,8 +4,7 @@ use http::StatusCode;
 
 use super::cause::Failure;
 use super::fields::Sorted;
-use super::json::{Object, Pieces, key};
-use super::names::legal;
+use super::json::{Object, Pieces, Plain, key};
 use super::{Constants, Document, LONGEST, Part, cut};
 use crate::telemetry::observe::conventions::Address;
 use crate::telemetry::observe::{RequestFacts, RequestRecord, Verdict};
@@ -55,7 +54,7 @@ impl<'a> Segment<'a> {
         let verdict = record.verdict();
         let flag = |is_set: bool| is_set.then_some(true);
         object
-            .field(key!("name"), legal(self.name).as_ref())
+            .field(key!("name"), self.name)
             .field(key!("start_time"), record.started())
             .field(key!("end_time"), record.ended())
             .object(key!("service"), |service| {
@@ -83,13 +82,14 @@ impl<'a> Segment<'a> {
         let client_ip = request.client_address.map(Address::of);
         let status = record.status.as_ref().map(StatusCode::as_u16);
         http.object(key!("request"), |object| {
-            object.field(key!("method"), cut(request.method.as_str(), LONGEST));
+            // A token.
+            object.field(key!("method"), Plain(cut(request.method.as_str(), LONGEST)));
             with_url(request, |url| {
                 object.field(key!("url"), url);
             });
             object
                 .field(key!("user_agent"), request.user_agent().map(|agent| cut(agent, LONGEST)))
-                .field(key!("client_ip"), client_ip.as_ref().map(Address::as_str))
+                .field(key!("client_ip"), client_ip.as_ref().map(|ip| Plain(ip.as_str())))
                 .field(key!("x_forwarded_for"), request.client_forwarded.then_some(true));
         })
         .object(key!("response"), |response| {

@@ -89,7 +89,7 @@ pub(in super::super) fn span(id: u64, parent: u64) -> SpanData {
 }
 
 fn drawn(record: RequestRecord, most: usize) -> Vec<Json> {
-    let item = Item::Segment { record: Arc::new(record), name: "cruddur".to_owned(), rule: None };
+    let item = Item::Segment { record: Arc::new(record), name: "cruddur".into(), rule: None };
     checked(&item, &Surroundings::default(), most)
 }
 
@@ -295,6 +295,7 @@ proptest! {
     ) {
         let spans = pairs(&record.spans);
         let rule = rule.map(Arc::from);
+        let name = legal_name(&name).into();
         let item = Item::Segment { record: Arc::new(record), name, rule };
         let around = Surroundings {
             origin: Some("AWS::ECS::Container"),
@@ -425,7 +426,7 @@ fn times_before_1970_and_ends_before_their_beginnings_are_put_right() {
 #[test]
 fn only_what_is_one_small_document_is_drawn_at_once() {
     let form = Form::default();
-    let segment = |record| Item::Segment { record: Arc::new(record), name: "cruddur".to_owned(), rule: None };
+    let segment = |record| Item::Segment { record: Arc::new(record), name: "cruddur".into(), rule: None };
     let (item, mut expected) = (segment(with_spans(vec![span(1, OWN)])), Documents::default());
     draw(&item, &form, LARGEST, &mut expected);
     let mut document = Vec::new();

@@ -1,0 +1,57 @@
+//! Numbers as decimal digits, eight at a time: times are written several times a request, and digit by digit they cost
+//! more than what they are written into.
+
+/// The last eight digits of a number, with zeros in front.
+#[must_use]
+#[inline]
+pub(crate) fn eight(number: u64) -> [u8; 8] {
+    let number = number % 100_000_000;
+    // Two numbers of four digits side by side, then four of two, then eight of one; the first is in the lowest bits. The
+    // quotients by 100 and by 10 are exact for what has four and two digits.
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    let ones = tens | ((twos - tens * 10) << 8);
+    (ones | u64::from_le_bytes([b'0'; 8])).to_le_bytes()
+}
+
+/// The last six.
+#[must_use]
+#[inline]
+pub(crate) fn six(number: u64) -> [u8; 6] {
+    let [_, _, digits @ ..] = eight(number % 1_000_000);
+    digits
+}
+
+/// The last ten.
+#[must_use]
+#[inline]
+pub(crate) fn ten(number: u64) -> [u8; 10] {
+    let ([.., tens, ones], [a, b, c, d, e, f, g, h]) = (eight(number / 100_000_000), eight(number));
+    [tens, ones, a, b, c, d, e, f, g, h]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn digits_are_those_that_display_writes(number in prop_oneof![any::<u64>(), 0..100_000_u64]) {
+            let text = format!("{number:020}");
+            prop_assert_eq!(eight(number), &text.as_bytes()[12..]);
+            prop_assert_eq!(six(number), &text.as_bytes()[14..]);
+            prop_assert_eq!(ten(number), &text.as_bytes()[10..]);
+        }
+    }
+
+    #[test]
+    fn all_numbers_of_four_digits_are_right() {
+        for number in 0..10_000 {
+            assert_eq!(eight(number * 10_001), format!("{number:04}{number:04}").as_bytes());
+        }
+    }
+}
