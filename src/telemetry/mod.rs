@@ -28,13 +28,13 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, Level};
 
 pub use self::client::Client;
-use self::cloudwatch::{CLOUDWATCH, CloudWatch, LineLayer};
+use self::cloudwatch::{CLOUDWATCH, CloudWatch};
 use self::delivery::{Books, Kept, Notice, Runtime, Spool, SpoolError, Surroundings, Tally};
-use self::observe::{EpochIds, ObserveLayer, RecordAll, Settings, SpanCollector};
-use self::otlp::{Otlp, Relay, SpanLayer};
-use self::rollbar::{HookLayer, ROLLBAR, Rollbar};
-use self::terminal::{Format, Terminal, TerminalLayer};
-use self::xray::{SegmentLayer, XRAY, Xray};
+use self::observe::{Enlist, EnlistLayer, EpochIds, ObserveLayer, RecordAll, Settings, SpanCollector};
+use self::otlp::{Otlp, Relay};
+use self::rollbar::{ROLLBAR, Rollbar};
+use self::terminal::{Format, Terminal};
+use self::xray::{XRAY, Xray};
 use crate::config::{self, Config, LogFormat, SpoolMode};
 
 /// Everything that observes, running.
@@ -172,24 +172,24 @@ impl Telemetry {
         self.observe.clone()
     }
 
-    fn otlp_layer(&self) -> Option<SpanLayer> {
-        self.otlp.layer()
+    fn otlp_layer(&self) -> EnlistLayer<Option<impl Enlist + use<>>> {
+        EnlistLayer::optional(self.otlp.layer())
     }
 
-    fn xray_layer(&self) -> Option<SegmentLayer> {
-        self.xray.as_ref().map(Xray::layer)
+    fn xray_layer(&self) -> EnlistLayer<Option<impl Enlist + use<>>> {
+        EnlistLayer::optional(self.xray.as_ref().map(Xray::layer))
     }
 
-    fn cloudwatch_layer(&self) -> Option<LineLayer> {
-        self.cloudwatch.as_ref().map(CloudWatch::layer)
+    fn cloudwatch_layer(&self) -> EnlistLayer<Option<impl Enlist + use<>>> {
+        EnlistLayer::optional(self.cloudwatch.as_ref().map(CloudWatch::layer))
     }
 
-    fn rollbar_layer(&self) -> Option<HookLayer> {
-        self.rollbar.as_ref().map(Rollbar::layer)
+    fn rollbar_layer(&self) -> EnlistLayer<Option<impl Enlist + use<>>> {
+        EnlistLayer::optional(self.rollbar.as_ref().map(Rollbar::layer))
     }
 
-    fn terminal_layer(&self) -> Option<TerminalLayer> {
-        self.terminal.layer()
+    fn terminal_layer(&self) -> EnlistLayer<Option<impl Enlist + use<>>> {
+        EnlistLayer::optional(self.terminal.layer())
     }
 
     /// Where OTLP that browsers send is left, if it is wanted (`OTLP_RELAY`).

@@ -31,12 +31,12 @@ where
         ServiceBuilder::new()
             // Opens the exchange, signs the answer, closes the exchange when the body has ended.
             .layer(telemetry.observe_layer())
-            // Each backend enlists its view, and steps aside.
-            .option_layer(telemetry.otlp_layer())
-            .option_layer(telemetry.xray_layer())
-            .option_layer(telemetry.cloudwatch_layer())
-            .option_layer(telemetry.rollbar_layer())
-            .option_layer(telemetry.terminal_layer())
+            // Each backend that is on enlists its view, and steps aside.
+            .layer(telemetry.otlp_layer())
+            .layer(telemetry.xray_layer())
+            .layer(telemetry.cloudwatch_layer())
+            .layer(telemetry.rollbar_layer())
+            .layer(telemetry.terminal_layer())
             // What the application wants around its handlers.
             .layer(edge),
     )

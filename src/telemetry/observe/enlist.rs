@@ -11,11 +11,36 @@ use super::exchange::Exchange;
 pub trait Enlist: Clone {
     /// Decides what must be decided before the handler runs, and enlists the backend's view.
     fn enlist(&self, exchange: &Exchange);
+
+    /// Whether there is anybody to enlist.
+    fn is_on(&self) -> bool {
+        true
+    }
+}
+
+/// A backend that may be off. `tower`'s `option_layer` would put a future around the request's for each.
+impl<E: Enlist> Enlist for Option<E> {
+    fn enlist(&self, exchange: &Exchange) {
+        if let Some(backend) = self {
+            backend.enlist(exchange);
+        }
+    }
+
+    fn is_on(&self) -> bool {
+        self.as_ref().is_some_and(E::is_on)
+    }
 }
 
 /// A backend's layer. It adds no future, no body and no clock of its own to the request's.
 #[derive(Debug, Clone)]
 pub struct EnlistLayer<E>(pub E);
+
+impl<E> EnlistLayer<E> {
+    /// The layer of a backend that may be off.
+    pub fn optional(layer: Option<Self>) -> EnlistLayer<Option<E>> {
+        EnlistLayer(layer.map(|layer| layer.0))
+    }
+}
 
 impl<S, E: Clone> Layer<S> for EnlistLayer<E> {
     type Service = Enlisting<S, E>;
@@ -47,7 +72,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> S::Future {
         // There is none where the observer is not around this layer, and then there is nothing to view.
-        if let Some(exchange) = request.extensions().get::<Exchange>() {
+        if self.backend.is_on()
+            && let Some(exchange) = request.extensions().get::<Exchange>()
+        {
             self.backend.enlist(exchange);
         }
         self.inner.call(request)

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,7 +37,8 @@ struct Inner {
     excluded: bool,
     tell_at_once: bool,
     state: Mutex<State>,
-    amzn_sampled: OnceLock<bool>,
+    /// One more than what was decided about tracing; 0 where nothing was.
+    amzn_sampled: AtomicU8,
     /// Whether somebody reports failures.
     reporting: AtomicBool,
     error_id: OnceLock<Uuid>,
@@ -96,7 +96,7 @@ impl Exchange {
             excluded,
             tell_at_once,
             state: Mutex::default(),
-            amzn_sampled: OnceLock::new(),
+            amzn_sampled: AtomicU8::new(0),
             reporting: AtomicBool::new(false),
             error_id: OnceLock::new(),
             record: OnceLock::new(),
@@ -142,13 +142,15 @@ impl Exchange {
     /// Notes what was decided about tracing this request, for the `Sampled=` of `X-Amzn-Trace-Id` in the calls that
     /// it makes; what is noted first stands.
     pub fn set_amzn_sampled(&self, sampled: bool) {
-        self.0.amzn_sampled.set(sampled).ok();
+        let order = Ordering::Relaxed;
+        self.0.amzn_sampled.compare_exchange(0, 1 + u8::from(sampled), order, order).ok();
     }
 
     /// What `Sampled=` says in the calls that this request makes: the decision, else what the caller said.
     #[must_use]
     pub fn amzn_sampled(&self) -> Option<bool> {
-        self.0.amzn_sampled.get().copied().or_else(|| match self.identity().amzn.as_ref()?.sampled? {
+        let decided = self.0.amzn_sampled.load(Ordering::Relaxed).checked_sub(1).map(|sampled| sampled == 1);
+        decided.or_else(|| match self.identity().amzn.as_ref()?.sampled? {
             Sampled::Yes => Some(true),
             Sampled::No => Some(false),
             Sampled::Ask => None,
