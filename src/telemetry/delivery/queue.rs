@@ -281,12 +281,14 @@ impl<T> Queue<T> {
     /// Takes what has been drawn where it came up, and has `draw` make of the rest of what has come what will be sent of
     /// it; says whether anything has come. What it makes nothing of is lost, and counted under `reason`.
     pub(super) fn draw(&self, reason: &'static str, mut draw: impl FnMut(T) -> Option<T>) -> bool {
-        let mut pieces = Vec::new();
-        if let Some(gathered) = self.0.gathered {
-            self.0.sheaves.take(|Piece { bytes, mark, measure }, since| {
-                pieces.push(Entry { thing: gathered(bytes, mark), measure, since });
-            });
-        }
+        let pieces = self.0.gathered.map_or_else(Vec::new, |gathered| {
+            let entry = |Piece { bytes, mark, measure }, since| Entry {
+                thing: gathered(bytes, mark),
+                measure,
+                since,
+            };
+            self.0.sheaves.take(entry)
+        });
         let mut came = !pieces.is_empty();
         let mut fresh = {
             let mut waiting = self.waiting();

@@ -97,24 +97,33 @@ impl Sheaf {
         is_piece
     }
 
-    /// Gives all of it, oldest first, and since when it waits.
-    fn take(&mut self, mut give: impl FnMut(Piece, Instant)) {
+    /// Appends all of it to `taken`, oldest first, as what `make` makes of a piece and since when it waits.
+    fn take<T>(&mut self, taken: &mut Vec<T>, make: impl Fn(Piece, Instant) -> T) {
         let Some(since) = self.since.take() else { return };
         self.sum = Measure::default();
-        self.full.drain(..).for_each(|bound| apart(&bound.bytes, &bound.pieces, |piece| give(piece, since)));
+        let bound: usize = self.full.iter().map(|bound| bound.pieces.len()).sum();
+        taken.reserve(bound + self.pieces.len());
+        for Bound { bytes, pieces } in self.full.drain(..) {
+            taken.extend(apart(&bytes, &pieces).map(|piece| make(piece, since)));
+        }
         // A copy, and not the memory itself: of that there is enough for many more, while it is in the processor's cache.
-        apart(&Bytes::copy_from_slice(&self.bytes), &self.pieces, |piece| give(piece, since));
+        let bytes = Bytes::copy_from_slice(&self.bytes);
+        taken.extend(apart(&bytes, &self.pieces).map(|piece| make(piece, since)));
         self.bytes.clear();
         self.pieces.clear();
     }
 }
 
-fn apart(bytes: &Bytes, pieces: &[(usize, Mark, Measure)], mut give: impl FnMut(Piece)) {
+fn apart<'a>(
+    bytes: &'a Bytes,
+    pieces: &'a [(usize, Mark, Measure)],
+) -> impl ExactSizeIterator<Item = Piece> + use<'a> {
     let mut begin = 0;
-    for &(end, mark, measure) in pieces {
-        give(Piece { bytes: bytes.slice(begin..end), mark, measure });
+    pieces.iter().map(move |&(end, mark, measure)| {
+        let bytes = bytes.slice(begin..end);
         begin = end;
-    }
+        Piece { bytes, mark, measure }
+    })
 }
 
 /// A sheaf for each thread, or for a few.
@@ -155,9 +164,11 @@ impl Sheaves {
         self.all().all(|sheaf| sheaf.since.is_none())
     }
 
-    /// Gives what is in all of them, and since when it waits.
-    pub(super) fn take(&self, mut give: impl FnMut(Piece, Instant)) {
-        self.all().for_each(|mut sheaf| sheaf.take(&mut give));
+    /// What `make` makes of each piece in all of them, and of since when it waits.
+    pub(super) fn take<T>(&self, make: impl Fn(Piece, Instant) -> T) -> Vec<T> {
+        let mut taken = Vec::new();
+        self.all().for_each(|mut sheaf| sheaf.take(&mut taken, &make));
+        taken
     }
 
     fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Sheaf>> {
@@ -173,9 +184,7 @@ mod tests {
     const ONE: Measure = Measure { weight: 3, items: 2 };
 
     fn taken(sheaves: &Sheaves) -> Vec<Piece> {
-        let mut taken = Vec::new();
-        sheaves.take(|piece, _| taken.push(piece));
-        taken
+        sheaves.take(|piece, _| piece)
     }
 
     #[test]
