@@ -9,6 +9,7 @@ FROM docker.io/library/rust:1.95.0-bookworm AS build
 WORKDIR /build
 
 # What the service is made of, in a layer that only a change of it makes anew: the sources are empty here.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/it \
     && echo 'fn main() {}' > src/main.rs \
