@@ -32,6 +32,25 @@ pub(crate) fn ten(number: u64) -> [u8; 10] {
     [tens, ones, a, b, c, d, e, f, g, h]
 }
 
+/// A year, month and day, a second of that day and its microseconds in ISO 8601, to be followed by an offset:
+/// `2026-11-20T23:56:35.179053`. Of a year there are the last four digits.
+#[must_use]
+#[inline]
+pub(crate) fn date_time((year, month, day): (u64, u64, u64), second: u64, micros: u64) -> [u8; 26] {
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let date = eight(year * 10_000 + month * 100 + day);
+    let clock = six(hour * 10_000 + minute * 100 + second);
+    let mut text = *b"0000-00-00T00:00:00.000000";
+    text[..4].copy_from_slice(&date[..4]);
+    text[5..7].copy_from_slice(&date[4..6]);
+    text[8..10].copy_from_slice(&date[6..]);
+    text[11..13].copy_from_slice(&clock[..2]);
+    text[14..16].copy_from_slice(&clock[2..4]);
+    text[17..19].copy_from_slice(&clock[4..]);
+    text[20..].copy_from_slice(&six(micros));
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -17,8 +17,8 @@ pub struct Timestamp(DateTime<Utc>);
 /// Bytes of a written timestamp.
 const LEN: usize = 32;
 
-/// What stays the same in each; the digits are filled in.
-const TEMPLATE: [u8; LEN] = *b"0000-00-00T00:00:00.000000+00:00";
+/// The offset that is written.
+const UTC: &[u8; 6] = b"+00:00";
 
 impl Timestamp {
     /// The moment that is `offset` away from this one, or the last one that can be written.
@@ -41,20 +41,15 @@ impl Timestamp {
     /// As it is written, in ASCII.
     #[inline]
     pub(super) fn bytes(self) -> [u8; LEN] {
-        let (mut text, time) = (TEMPLATE, self.0.naive_utc());
+        let time = self.0.naive_utc();
         let (date, second) = (time.date(), time.num_seconds_from_midnight());
+        let date = (date.year().unsigned_abs().into(), date.month().into(), date.day().into());
         // A leap second is more than a thousand million nanoseconds.
-        let (year, micros) = (date.year().unsigned_abs(), time.nanosecond() % 1_000_000_000 / 1_000);
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        let date = digits::eight((year * 10_000 + date.month() * 100 + date.day()).into());
-        let clock = digits::six((hour * 10_000 + minute * 100 + second).into());
-        text[..4].copy_from_slice(&date[..4]);
-        text[5..7].copy_from_slice(&date[4..6]);
-        text[8..10].copy_from_slice(&date[6..]);
-        text[11..13].copy_from_slice(&clock[..2]);
-        text[14..16].copy_from_slice(&clock[2..4]);
-        text[17..19].copy_from_slice(&clock[4..]);
-        text[20..26].copy_from_slice(&digits::six(micros.into()));
+        let micros = time.nanosecond() % 1_000_000_000 / 1_000;
+        let mut text = [0; LEN];
+        let (date_time, offset) = text.split_at_mut(LEN - UTC.len());
+        date_time.copy_from_slice(&digits::date_time(date, second.into(), micros.into()));
+        offset.copy_from_slice(UTC);
         text
     }
 }

@@ -42,18 +42,8 @@ pub fn timestamp(time: SystemTime) -> [u8; 27] {
     const DAY: u64 = 86_400;
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / DAY, since.as_secs() % DAY);
-    let (year, month, day) = date(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let date = digits::eight(year * 10_000 + month * 100 + day);
-    let clock = digits::six(hour * 10_000 + minute * 100 + second);
-    let mut text = *b"0000-00-00T00:00:00.000000Z";
-    text[..4].copy_from_slice(&date[..4]);
-    text[5..7].copy_from_slice(&date[4..6]);
-    text[8..10].copy_from_slice(&date[6..]);
-    text[11..13].copy_from_slice(&clock[..2]);
-    text[14..16].copy_from_slice(&clock[2..4]);
-    text[17..19].copy_from_slice(&clock[4..]);
-    text[20..26].copy_from_slice(&digits::six(since.subsec_micros().into()));
+    let mut text = [b'Z'; 27];
+    text[..26].copy_from_slice(&digits::date_time(date(days), second, since.subsec_micros().into()));
     text
 }
 

@@ -119,15 +119,9 @@ impl<'a> Message<'a> {
     /// A `KeyValue` with text. Inlined, because most keys are constants.
     #[inline(always)]
     pub(super) fn pair(&mut self, field: u64, key: &[u8], text: &[u8]) {
-        let whole = key.len() + text.len() + 6;
-        if field < 0x10 && whole < 0x80 && !key.is_empty() {
-            // As a rule: each of the numbers is one byte.
-            let lengths = [whole, key.len(), text.len() + 2, text.len()];
-            let [whole, key_length, value, length] = lengths.map(|length| low_seven(length as u64));
-            self.0.reserve(usize::from(whole) + 2);
-            self.raw(&[low_seven(field << 3 | LENGTH), whole, KEY, key_length]);
-            self.raw(key);
-            self.raw(&[VALUE, value, TEXT, length]);
+        // What is too long for that is not short as a whole either.
+        if self.open_short_pair(field, key, text.len() + 2) {
+            self.raw(&[TEXT, low_seven(text.len() as u64)]);
             return self.raw(text);
         }
         self.open_pair(field, key, field_length(1, text.len()));
@@ -138,17 +132,26 @@ impl<'a> Message<'a> {
     #[inline(always)]
     pub(super) fn count(&mut self, field: u64, key: &[u8], number: u64) {
         let value = 1 + varint_length(number);
-        let whole = key.len() + value + 4;
-        if field < 0x10 && whole < 0x80 && !key.is_empty() {
-            let [whole, key_length, value] = [whole, key.len(), value].map(|length| low_seven(length as u64));
-            self.0.reserve(usize::from(whole) + 2);
-            self.raw(&[low_seven(field << 3 | LENGTH), whole, KEY, key_length]);
-            self.raw(key);
-            self.raw(&[VALUE, value]);
-        } else {
+        if !self.open_short_pair(field, key, value) {
             self.open_pair(field, key, value);
         }
         self.chosen_uint(3, number);
+    }
+
+    /// Begins a `KeyValue` whose value will take `value` bytes, if each of the numbers in it is one byte, as a rule; says
+    /// whether it has.
+    #[inline(always)]
+    fn open_short_pair(&mut self, field: u64, key: &[u8], value: usize) -> bool {
+        let whole = key.len() + value + 4;
+        if field >= 0x10 || whole >= 0x80 || key.is_empty() {
+            return false;
+        }
+        let [whole, key_length, value] = [whole, key.len(), value].map(|length| low_seven(length as u64));
+        self.0.reserve(usize::from(whole) + 2);
+        self.raw(&[low_seven(field << 3 | LENGTH), whole, KEY, key_length]);
+        self.raw(key);
+        self.raw(&[VALUE, value]);
+        true
     }
 
     /// Begins a `KeyValue` whose value will take `value` bytes: all of its lengths are known before it is written.
