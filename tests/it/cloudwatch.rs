@@ -390,6 +390,32 @@ async fn temporary_credentials_are_signed_with_their_token_and_wrong_ones_held()
 }
 
 #[tokio::test]
+async fn where_the_sdk_got_through_lines_go_without_it_until_a_call_fails() {
+    const SDK: &str = "aws-sdk-rust";
+    const OURS: &str = "cruddur";
+    let logs = CloudWatch::start_with_session();
+    let app = serve(routes(), &logs, &[]).await;
+    let mut caller = Caller::connect(app.address).await;
+    let mut put = async |scripted: Option<Answer>| {
+        let before = logs.accepted().len();
+        logs.script(Operation::PutLogEvents, scripted);
+        caller.get(HOME).await;
+        logs.wait_for(before + 2).await;
+        logs.agents()
+    };
+    // The stream is not there yet.
+    assert_eq!(put(None).await, [SDK, SDK]);
+    assert_eq!(put(None).await, [SDK, SDK, OURS]);
+    assert_eq!(put(None).await[3..], [OURS], "again and again");
+    let throttled = Answer::error(400, "ThrottlingException");
+    assert_eq!(put(Some(throttled)).await[4..], [OURS, SDK], "the SDK finds out what it was");
+    assert_eq!(put(None).await[6..], [SDK], "for a while");
+    let report = stop(app).await;
+    logs.assert_clean();
+    assert_eq!(report.0["cloudwatch"].delivered, 10, "{report}");
+}
+
+#[tokio::test]
 async fn a_poisonous_line_is_found_and_the_others_arrive() {
     let logs = CloudWatch::start();
     logs.poison(|message| message.contains("/poison"));

@@ -1,8 +1,9 @@
-//! The wire: one call that puts a batch of lines into the stream, through Amazon's SDK.
+//! The wire: one call that puts a batch of lines into the stream, by the way that Amazon's SDK has found.
 
 mod answer;
+mod shortcut;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use aws_config::BehaviorVersion;
@@ -21,6 +22,7 @@ use tokio::sync::OnceCell;
 use tracing::Level;
 
 use self::answer::Failure;
+use self::shortcut::Shortcut;
 use super::document::{self, Form, Item, Line};
 use crate::config::{self, AccessKey, LogClass};
 use crate::telemetry::delivery::{Gathered, Measure, Notice, Rank, SendError, Sent, Sink};
@@ -60,9 +62,15 @@ pub(super) struct Stream {
     access: Access,
     notice: Notice,
     /// Made at the first call: finding credentials can take seconds.
-    client: OnceCell<Client>,
+    service: OnceCell<Service>,
     /// What is left to be done to the group, once it is there.
     retention: Mutex<Option<i32>>,
+}
+
+/// The service, to be called.
+struct Service {
+    client: Client,
+    shortcut: Option<Shortcut>,
 }
 
 impl Access {
@@ -70,8 +78,8 @@ impl Access {
         Self { region: config.region.clone(), endpoint: config.endpoint.clone(), key: config.key.clone() }
     }
 
-    /// A client, unless it is nowhere said which region it is for.
-    async fn connect(&self) -> Result<Client, SendError> {
+    /// The service, unless it is nowhere said in which region.
+    async fn connect(&self) -> Result<Service, SendError> {
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(CALL).build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
@@ -92,38 +100,48 @@ impl Access {
         if config.region().is_none() {
             return Err(answer::hold("no region is known; set AWS_REGION"));
         }
-        Ok(Client::new(&config))
+        Ok(Service { client: Client::new(&config), shortcut: Shortcut::new(&config) })
     }
 }
 
 impl Stream {
     pub(super) fn new(place: Place, form: Arc<Form>, access: Access, notice: Notice) -> Self {
         let retention = Mutex::new(place.retention_days);
-        Self { place, form, access, notice, client: OnceCell::new(), retention }
+        Self { place, form, access, notice, service: OnceCell::new(), retention }
     }
 
-    async fn put(&self, client: &Client, lines: &[&Line]) -> Result<Sent, Failure> {
-        let count = lines.len();
+    async fn put(&self, service: &Service, lines: &[&Line]) -> Result<Sent, Failure> {
         let Place { group, stream, .. } = &self.place;
         let body = Bytes::from(document::body(group, stream, lines));
+        if let Some(shortcut) = &service.shortcut
+            && let Some(tried) = shortcut.put(&body).await
+        {
+            return Ok(answer::accepted(tried?.as_ref(), lines.len()));
+        }
         // What the SDK insists on before it writes a body of its own, which is short.
-        let call = client.put_log_events().log_group_name(group).log_stream_name(stream);
+        let call = service.client.put_log_events().log_group_name(group).log_stream_name(stream);
+        let way = Arc::new(OnceLock::new());
+        let taken = Arc::clone(&way);
         let call = call.set_log_events(Some(Vec::new())).customize().mutate_request(move |request| {
             request.headers_mut().insert(CONTENT_LENGTH.as_str(), body.len().to_string());
             *request.body_mut() = body.clone().into();
+            taken.get_or_init(|| request.uri().to_owned());
         });
         let output = call.send().await.map_err(|error| answer::failure(&error))?;
         if output.request_id().is_none() {
             return Err(answer::not_cloudwatch().into());
         }
-        Ok(answer::accepted(output.rejected_log_events_info(), count))
+        if let (Some(shortcut), Some(url)) = (&service.shortcut, way.get()) {
+            shortcut.learn(url);
+        }
+        Ok(answer::accepted(output.rejected_log_events_info(), lines.len()))
     }
 
     /// A line was refused by itself. Where another is taken in its place, it was the line; where that is refused too, it
     /// is the group or the stream, and all lines are kept.
-    async fn line_or_place(&self, client: &Client, item: &Item, refusal: SendError) -> SendError {
+    async fn line_or_place(&self, service: &Service, item: &Item, refusal: SendError) -> SendError {
         let another = document::in_place_of(item, SystemTime::now());
-        match self.put(client, &[&another]).await {
+        match self.put(service, &[&another]).await {
             Ok(_) => refusal,
             Err(Failure::Other(SendError::Split { cause, .. })) => answer::takes_nothing(&cause.to_string()),
             Err(failure) => failure.or_retry(),
@@ -228,22 +246,22 @@ impl Sink for Stream {
     }
 
     async fn send(&self, batch: &[Item]) -> Result<Sent, SendError> {
-        let client = self.client.get_or_try_init(|| self.access.connect()).await?;
+        let service = self.service.get_or_try_init(|| self.access.connect()).await?;
         let lines = document::lines(batch);
         if is_too_much(&lines) {
             return Err(SendError::Split { reason: "too_large", cause: "more than one call takes".into() });
         }
-        self.keep_for(client).await;
-        let sent = match self.put(client, &lines).await {
+        self.keep_for(&service.client).await;
+        let sent = match self.put(service, &lines).await {
             Err(Failure::NotThere(_)) => {
-                self.create(client).await?;
-                self.put(client, &lines).await
+                self.create(&service.client).await?;
+                self.put(service, &lines).await
             }
             sent => sent,
         };
         match (sent, batch) {
             (Err(Failure::Other(refusal @ SendError::Split { reason: answer::INVALID, .. })), [item]) => {
-                Err(self.line_or_place(client, item, refusal).await)
+                Err(self.line_or_place(service, item, refusal).await)
             }
             (sent, _) => sent.map_err(Failure::or_retry),
         }

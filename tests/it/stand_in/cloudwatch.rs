@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use chrono::Utc;
+use http::header::USER_AGENT;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -69,6 +70,8 @@ struct Seen {
     account: Account,
     /// How often each operation was asked for, by calls that break no rule by themselves.
     calls: BTreeMap<Operation, usize>,
+    /// Who put events, by what they call themselves, call by call.
+    agents: Vec<String>,
     violations: Vec<String>,
     script: BTreeMap<Operation, VecDeque<Answer>>,
     otherwise: BTreeMap<Operation, Answer>,
@@ -188,6 +191,12 @@ impl CloudWatch {
         self.seen.borrow().calls_of(operation)
     }
 
+    /// Who put events, by the names that they give themselves, call by call.
+    pub(crate) fn agents(&self) -> Vec<String> {
+        let name = |agent: &String| agent.split('/').next().unwrap_or_default().to_owned();
+        self.seen.borrow().agents.iter().map(name).collect()
+    }
+
     /// Waits until so many events have been accepted.
     pub(crate) async fn wait_for(&self, events: usize) {
         self.wait_until(&format!("{events} events"), |seen| seen.account.accepted.len() >= events).await;
@@ -298,6 +307,11 @@ impl Service {
                 return Ok(refusal.response());
             }
         };
+        if let Call::PutLogEvents(_) = &call {
+            let agent =
+                head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+            self.seen.send_modify(|seen| seen.agents.push(agent.to_owned()));
+        }
         match self.act(call).await {
             Some(response) => Ok(response),
             None => {

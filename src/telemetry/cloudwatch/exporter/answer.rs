@@ -14,6 +14,8 @@ const PROBE: Duration = Duration::from_secs(30);
 pub(super) const INVALID: &str = "invalid";
 /// What a refusal names that is not about lines, by the API's model (2014-03-28).
 const PLACE: [&str; 2] = ["logGroupName", "logStreamName"];
+/// What is said of a call that took too long.
+const NO_ANSWER: &str = "no answer in time";
 /// How much of an answer is shown, in characters.
 const EXCERPT: usize = 300;
 
@@ -55,6 +57,24 @@ pub(super) fn takes_nothing(said: &str) -> SendError {
 /// Behind a proxy that answers for it, 200 alone means nothing.
 pub(super) fn not_cloudwatch() -> SendError {
     let cause = "the answer has no request id, so it is not CloudWatch's; check AWS_ENDPOINT_URL and proxies";
+    SendError::Retry { after: None, cause: cause.into() }
+}
+
+/// Nor does a status alone.
+pub(super) fn unreadable(status: u16) -> SendError {
+    let cause = format!("status {status} with an answer that is not CloudWatch's");
+    SendError::Retry { after: None, cause: cause.into() }
+}
+
+/// Nobody knows what became of a call that was sent without the SDK.
+pub(super) fn unanswered(error: &reqwest::Error) -> SendError {
+    let cause = if error.is_timeout() {
+        NO_ANSWER.to_owned()
+    } else {
+        let sources = std::iter::successors(std::error::Error::source(error), |source| source.source());
+        let said: Vec<_> = sources.map(ToString::to_string).collect();
+        format!("not reached{}", excerpt(&said.join(": "), EXCERPT))
+    };
     SendError::Retry { after: None, cause: cause.into() }
 }
 
@@ -107,11 +127,8 @@ where
             let status = answer.raw().status().as_u16();
             refused(status, error.code().unwrap_or_default(), error.message().unwrap_or_default())
         }
-        SdkError::TimeoutError(_) => retry("no answer in time".to_owned()),
-        SdkError::ResponseError(answer) => {
-            let status = answer.raw().status().as_u16();
-            retry(format!("status {status} with an answer that is not CloudWatch's"))
-        }
+        SdkError::TimeoutError(_) => retry(NO_ANSWER.to_owned()),
+        SdkError::ResponseError(answer) => unreadable(answer.raw().status().as_u16()).into(),
         _ => {
             let what = excerpt(&DisplayErrorContext(error).to_string(), EXCERPT);
             // Before anything was sent; there is no type for it in what the SDK gives out.
