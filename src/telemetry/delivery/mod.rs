@@ -5,7 +5,7 @@
 //! (`batch`, `gate`), has the sink send it, and enters in the [`Ledger`] what became of it.
 //!
 //! ```text
-//! push_drawn -> sheaf -+
+//! push_drawn -> sheaf -+  (a full one goes on the wire at once, where a sink can do that without waiting)
 //! push -> queue: new -> drawn -> batch -> sink -> the wire
 //!                         |       ^ ^       |
 //!                         |       | +- gate <+      retry, split, hold, reject; what alone is refused is set aside
@@ -35,7 +35,7 @@ pub use self::batch::Limits;
 pub use self::excerpt::excerpt;
 pub use self::gate::Backoff;
 pub use self::ledger::{Books, Ledger, Tally};
-use self::queue::Through;
+use self::queue::{AtOnce, Through};
 pub use self::queue::{Gathered, Measure, Queue};
 pub use self::runtime::Runtime;
 pub use self::sheaf::Mark;
@@ -91,7 +91,15 @@ impl<T: Send + Sync + 'static> Delivery<T> {
             });
             through
         });
-        let queue = Queue::new(S::measure, S::GATHERED, policy.capacity, policy.batch, ledger, through);
+        let at_once: AtOnce = {
+            let sink = Arc::clone(&sink);
+            Box::new(move |sheaf| {
+                let sent = sheaf.pieces().and_then(|pieces| unless_panics(|| sink.send_at_once(pieces)));
+                sent.unwrap_or_default()
+            })
+        };
+        let queue =
+            Queue::new(S::measure, S::GATHERED, policy.capacity, policy.batch, ledger, (at_once, through));
         let (deadline, due) = watch::channel(None);
         let (finished, done) = oneshot::channel();
         let worker = Worker::new(sink, queue.clone(), policy, status.clone(), log.clone());

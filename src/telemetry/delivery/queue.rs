@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::batch::{self, Limits};
 use super::ledger::Ledger;
-use super::sheaf::{Mark, Piece, Sheaves};
+use super::sheaf::{Mark, Piece, Sheaf, Sheaves};
 
 /// Where views leave what is to be delivered. Cloning shares it.
 pub struct Queue<T>(Arc<Shared<T>>);
@@ -33,11 +33,15 @@ struct Shared<T> {
     wake_at: Limits,
     /// The same for one sheaf of many.
     wake_sheaf_at: Limits,
+    at_once: AtOnce,
     through: Option<Through<T>>,
 }
 
 /// Makes of a drawn piece what is delivered.
 pub type Gathered<T> = fn(Bytes, Mark) -> T;
+
+/// Sends what is on a sheaf, if that takes no waiting; whether it has.
+pub(super) type AtOnce = Box<dyn Fn(&Sheaf) -> bool + Send + Sync>;
 
 /// Puts an item on disk before the push returns; what waited there before it. What comes back must wait in memory.
 pub(super) type Through<T> = Box<dyn Fn(T, u64) -> Result<Measure, T> + Send + Sync>;
@@ -148,7 +152,7 @@ impl<T> Queue<T> {
         capacity: Measure,
         wake_at: Limits,
         ledger: Arc<Ledger>,
-        through: Option<Through<T>>,
+        (at_once, through): (AtOnce, Option<Through<T>>),
     ) -> Self {
         let waiting =
             Waiting { entries: VecDeque::new(), fresh: Vec::new(), came: None, sum: Measure::default() };
@@ -167,6 +171,7 @@ impl<T> Queue<T> {
             capacity,
             wake_at,
             wake_sheaf_at,
+            at_once,
             through,
         }))
     }
@@ -235,6 +240,14 @@ impl<T> Queue<T> {
         // Entered under the lock, so that nothing is delivered that is not in the books yet.
         ledger.queue(measure.items);
         let after = sheaf.sum();
+        let is_full = |sum: Measure| is_full(sum, &self.0.wake_sheaf_at);
+        if !is_full(before) && is_full(after) && (self.0.at_once)(&sheaf) {
+            let sent = sheaf.clear();
+            drop(sheaf);
+            ledger.enter(|tally| tally.deliver(sent.items));
+            held.give(sent);
+            return true;
+        }
         drop(sheaf);
         let attended = self.0.attended.load(Ordering::Acquire);
         let is_half = self.is_half(held_before) != self.is_half(held_before.plus(measure));
@@ -334,7 +347,7 @@ impl<T> Queue<T> {
     /// Wakes the worker where more than `before` gives it something to do.
     fn wake(&self, before: Measure, after: Measure, wake_at: &Limits, attended: bool) {
         let reached = |sum: Measure| {
-            let batch = sum.items >= wake_at.items || sum.weight >= wake_at.weight;
+            let batch = is_full(sum, wake_at);
             let behind = batch::is_behind(wake_at, sum);
             (attended || sum != Measure::default(), batch, behind, self.is_half(sum))
         };
@@ -410,6 +423,11 @@ impl<T> Queue<T> {
     }
 }
 
+/// Whether it is a batch.
+fn is_full(sum: Measure, limits: &Limits) -> bool {
+    sum.items >= limits.items || sum.weight >= limits.weight
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,7 +438,50 @@ mod tests {
         let wake_at = Limits { items: 3, weight: 50, linger: Duration::ZERO };
         let measure = |weight: &usize| Measure { weight: *weight, items: 1 };
         let gathered: Gathered<usize> = |piece, _| piece.iter().map(|byte| usize::from(*byte)).sum();
-        Queue::new(measure, Some(gathered), Measure { weight, items }, wake_at, Arc::default(), None)
+        Queue::new(
+            measure,
+            Some(gathered),
+            Measure { weight, items },
+            wake_at,
+            Arc::default(),
+            (Box::new(|_| false), None),
+        )
+    }
+
+    #[test]
+    fn a_full_sheaf_is_sent_where_it_was_drawn_or_left_to_the_worker() {
+        for sends in [true, false] {
+            let seen = Arc::new(Mutex::new(Vec::new()));
+            let at_once: AtOnce = {
+                let seen = Arc::clone(&seen);
+                Box::new(move |sheaf| {
+                    let pieces = sheaf.pieces().unwrap().map(<[u8]>::to_vec).collect::<Vec<_>>();
+                    seen.lock().unwrap().push(pieces);
+                    sends
+                })
+            };
+            let wake_at = Limits { items: 3, weight: 50, linger: Duration::ZERO };
+            let measure = |weight: &usize| Measure { weight: *weight, items: 1 };
+            let gathered: Gathered<usize> = |piece, _| piece.iter().map(|byte| usize::from(*byte)).sum();
+            let capacity = Measure { weight: 100, items: 100 };
+            let queue =
+                Queue::new(measure, Some(gathered), capacity, wake_at, Arc::default(), (at_once, None));
+            for thing in 1..=5 {
+                queue.push_drawn(thing, true, Rank::Routine.into(), |thing, out| {
+                    out.push(u8::try_from(*thing).unwrap());
+                    true
+                });
+            }
+            assert_eq!(*seen.lock().unwrap(), [[[1], [2], [3]]], "asked when it gets full, and not again");
+            let tally = queue.ledger().tally();
+            assert!(tally.balances());
+            let (delivered, left) = if sends { (3, vec![4, 5]) } else { (0, vec![1, 2, 3, 4, 5]) };
+            assert_eq!((tally.created, tally.delivered), (5, delivered));
+            assert_eq!(queue.0.held.items.load(Ordering::Relaxed), 5 - delivered, "room is made");
+            queue.draw("odd", Some);
+            let all = Limits { items: 100, weight: 1000, linger: Duration::ZERO };
+            assert_eq!(queue.take(&all).into_iter().map(|entry| entry.thing).collect::<Vec<_>>(), left);
+        }
     }
 
     #[test]

@@ -97,6 +97,26 @@ impl Sheaf {
         is_piece
     }
 
+    /// Each piece, where none is bound.
+    pub(super) fn pieces(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        let mut begin = 0;
+        let pieces = self.pieces.iter().map(move |&(end, ..)| {
+            let piece = self.bytes.get(begin..end).unwrap_or_default();
+            begin = end;
+            piece
+        });
+        self.full.is_empty().then_some(pieces)
+    }
+
+    /// Lets go of all of it, which has been sent; what it summed up to.
+    pub(super) fn clear(&mut self) -> Measure {
+        self.bytes.clear();
+        self.pieces.clear();
+        self.full.clear();
+        self.since = None;
+        std::mem::take(&mut self.sum)
+    }
+
     /// Appends all of it to `taken`, oldest first, as what `make` makes of a piece and since when it waits.
     fn take<T>(&mut self, taken: &mut Vec<T>, make: impl Fn(Piece, Instant) -> T) {
         let Some(since) = self.since.take() else { return };
@@ -211,6 +231,28 @@ mod tests {
         }
         assert!(sheaves.are_empty());
         assert_eq!(sheaves.own().unwrap().sum(), Measure::default());
+    }
+
+    #[test]
+    fn what_is_not_bound_can_be_seen_and_let_go_of() {
+        let sheaves = Sheaves::default();
+        let mut own = sheaves.own().unwrap();
+        let draw = |own: &mut Sheaf, piece: &[u8]| {
+            own.draw(MARK, ONE, |out| {
+                out.extend_from_slice(piece);
+                true
+            })
+        };
+        for piece in [b"one".as_slice(), b"", b"three"] {
+            draw(&mut own, piece);
+        }
+        assert_eq!(own.pieces().unwrap().collect::<Vec<_>>(), [b"one".as_slice(), b"", b"three"]);
+        assert_eq!(own.clear(), Measure { weight: 9, items: 6 });
+        assert_eq!((own.pieces().unwrap().count(), own.sum()), (0, Measure::default()));
+        draw(&mut own, &[7; LONG]);
+        assert!(own.pieces().is_none(), "it is bound");
+        drop(own);
+        assert_eq!(taken(&sheaves).len(), 1);
     }
 
     #[test]

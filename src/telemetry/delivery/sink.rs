@@ -25,6 +25,12 @@ pub trait Sink: Send + Sync + 'static {
     /// Sends a batch of what [`Sink::draw`] and [`Sink::decode`] have made, within a time that the sink itself bounds.
     fn send(&self, batch: &[Self::Item]) -> impl Future<Output = Result<Sent, SendError>> + Send;
 
+    /// Sends drawn pieces on the thread that has drawn them, if that takes no waiting. Where it has not sent all of them,
+    /// the worker sends all.
+    fn send_at_once<'a>(&self, _pieces: impl Iterator<Item = &'a [u8]>) -> bool {
+        false
+    }
+
     /// What is thrown away first when the disk is full.
     fn rank(_item: &Self::Item) -> Rank {
         Rank::Notable

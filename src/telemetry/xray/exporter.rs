@@ -41,6 +41,8 @@ pub(super) struct Daemon {
     most: AtomicUsize,
     /// Whether several datagrams may be sent with one call.
     joins: AtomicBool,
+    /// Where documents are put together that are sent where they were drawn.
+    run: Mutex<Run>,
 }
 
 /// A way to the daemon, until its name is looked up again.
@@ -59,12 +61,17 @@ impl Daemon {
             route: Mutex::default(),
             most: AtomicUsize::new(document::LARGEST),
             joins: AtomicBool::new(true),
+            run: Mutex::default(),
         }
     }
 
-    async fn route(&self) -> io::Result<Arc<Route>> {
+    fn known_route(&self) -> Option<Arc<Route>> {
         let known = self.route.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(route) = known.filter(|route| route.until > Instant::now()) {
+        known.filter(|route| route.until > Instant::now())
+    }
+
+    async fn route(&self) -> io::Result<Arc<Route>> {
+        if let Some(route) = self.known_route() {
             return Ok(route);
         }
         let addresses: Vec<_> = lookup_host(&self.address).await?.collect();
@@ -203,6 +210,28 @@ impl Sink for Daemon {
         Measure { weight, items: 1 }
     }
 
+    fn send_at_once<'a>(&self, documents: impl Iterator<Item = &'a [u8]>) -> bool {
+        let Some(route) = self.known_route() else { return false };
+        let largest = self.largest_joined(&route).min(self.most.load(Ordering::Relaxed));
+        // Another thread is at it, or one has panicked over it: the worker has time.
+        let Ok(mut run) = self.run.try_lock() else { return false };
+        let mut burst = 0;
+        run.clear();
+        let go = |run: &Run| run.send_at_once(&route.socket, route.address).is_ok();
+        for document in documents {
+            let length = HEADER.len() + document.len();
+            burst += room(length);
+            if length > largest || burst > BURST || !(run.takes(length) || go(&run)) {
+                return false;
+            }
+            if !run.takes(length) {
+                run.clear();
+            }
+            run.push(HEADER, document);
+        }
+        go(&run)
+    }
+
     async fn send(&self, batch: &[Item]) -> Result<Sent, SendError> {
         let route = self.route().await.map_err(|error| {
             let cause = format!("the daemon's name cannot be looked up: {error}");
@@ -231,136 +260,4 @@ impl Sink for Daemon {
 }
 
 #[cfg(test)]
-mod tests {
-    use opentelemetry::KeyValue;
-
-    use super::document::tests::{OWN, span, with_spans};
-    use super::*;
-
-    #[test]
-    fn a_name_with_addresses_of_both_kinds_means_ipv4() {
-        let (six, four): (SocketAddr, SocketAddr) =
-            ("[::1]:2000".parse().unwrap(), "127.0.0.1:2000".parse().unwrap());
-        assert_eq!(preferred(&[six, four]), Some(four));
-        assert_eq!(preferred(&[six]), Some(six));
-        assert_eq!(preferred(&[]), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn only_a_large_trace_is_sent_with_pauses() {
-        let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let daemon = || {
-            let address = receiver.local_addr().unwrap().to_string();
-            Daemon::new(address, Arc::default())
-        };
-        let item = |spans: u64| {
-            let record = Arc::new(with_spans((1..=spans).map(|id| span(id, OWN)).collect()));
-            Item::Segment { record, name: "cruddur".into(), rule: None }
-        };
-        let begun = Instant::now();
-        daemon().send(&(0..32).map(|_| item(3)).collect::<Vec<_>>()).await.unwrap();
-        assert_eq!(begun.elapsed(), Duration::ZERO, "a batch of small ones");
-        let large = item(3000);
-        let mut documents = Documents::default();
-        daemon().draw(&large, &mut documents);
-        let room: usize = documents.iter().map(|document| room(document.len())).sum();
-        daemon().send(&[large]).await.unwrap();
-        let pauses = u32::try_from(room / BURST).unwrap();
-        assert!(pauses > 10 && begun.elapsed() >= PAUSE * pauses, "{pauses} {:?}", begun.elapsed());
-    }
-
-    /// The segments that `batch` arrives as, each of them a document of its own.
-    async fn arrived(daemon: &Daemon, receiver: &UdpSocket, batch: &[Item]) -> Vec<serde_json::Value> {
-        assert_eq!(daemon.send(batch).await.unwrap().rejected, []);
-        let (mut arrived, mut buffer) = (Vec::new(), vec![0; 65_536]);
-        for _ in batch {
-            let count = receiver.recv(&mut buffer).await.unwrap();
-            let document = buffer[..count].strip_prefix(HEADER).unwrap();
-            arrived.push(serde_json::from_slice(document).unwrap());
-        }
-        arrived
-    }
-
-    #[tokio::test]
-    async fn segments_arrive_one_by_one_whether_they_are_sent_together_or_not() {
-        let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = receiver.local_addr().unwrap().to_string();
-        let daemon = Daemon::new(address, Arc::default());
-        // Of all sizes, so that there are several runs.
-        let batch: Vec<_> = (0..32_usize)
-            .map(|at| {
-                let mut record = with_spans(Vec::new());
-                record.attributes = vec![KeyValue::new("note", "x".repeat(4 * at * at))];
-                let name = format!("segment-{at}").into();
-                Item::Segment { record: Arc::new(record), name, rule: None }
-            })
-            .collect();
-        let together = arrived(&daemon, &receiver, &batch).await;
-        let names: Vec<_> = together.iter().map(|segment| segment["name"].as_str().unwrap()).collect();
-        let mut expected: Vec<_> = (0..32).map(|at| format!("segment-{at}")).collect();
-        assert_eq!(
-            {
-                let mut names = names.clone();
-                names.sort_unstable();
-                names
-            },
-            {
-                expected.sort();
-                expected
-            }
-        );
-        assert_eq!(daemon.joins.load(Ordering::Relaxed), cfg!(target_os = "linux"), "it works here");
-        daemon.joins.store(false, Ordering::Relaxed);
-        assert_eq!(arrived(&daemon, &receiver, &batch).await.len(), together.len());
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_sent_together_is_sent_alone_from_then_on() {
-        let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = receiver.local_addr().unwrap().to_string();
-        let daemon = Daemon::new(address, Arc::default());
-        let route = daemon.route().await.unwrap();
-        let (mut run, said) = (Run::default(), String::new());
-        // More than the kernel takes apart.
-        let documents: Vec<_> = (0..200).map(|at| format!("{{\"at\":{at}}}")).collect();
-        documents.iter().for_each(|document| {
-            run.push(HEADER, document.as_bytes());
-        });
-        let mut sending = Sending { daemon: &daemon, route: &route, run, burst: 0, failed: 0, said };
-        sending.flush().await;
-        assert_eq!((sending.failed, sending.run.count()), (0, 0));
-        assert!(!daemon.joins.load(Ordering::Relaxed));
-        let mut buffer = [0; 1024];
-        for expected in documents {
-            let count = receiver.recv(&mut buffer).await.unwrap();
-            let document = buffer[..count].strip_prefix(HEADER).unwrap().trim_ascii_end();
-            assert_eq!(document, expected.as_bytes());
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_too_large_for_the_network_is_sent_in_smaller_pieces() {
-        let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = receiver.local_addr().unwrap().to_string();
-        let daemon = Daemon::new(address, Arc::default());
-        // More than a datagram can have.
-        daemon.most.store(80_000, Ordering::Relaxed);
-        let spans = (1..=20).map(|id| {
-            let mut span = span(id, OWN);
-            span.attributes = vec![KeyValue::new("note", "x".repeat(4000))];
-            span
-        });
-        let record = Arc::new(with_spans(spans.collect()));
-        let item = Item::Segment { record, name: "cruddur".into(), rule: None };
-        let sent = daemon.send(&[item]).await.unwrap();
-        assert_eq!(sent.rejected, [], "nothing is lost");
-        assert_eq!(daemon.most.load(Ordering::Relaxed), 40_000);
-        let (mut found, mut buffer) = (0, vec![0; 65_536]);
-        while found < 20 {
-            let count = receiver.recv(&mut buffer).await.unwrap();
-            assert!(count <= HEADER.len() + 40_000, "{count}");
-            found += String::from_utf8_lossy(&buffer[..count]).matches(r#""note""#).count();
-        }
-        assert_eq!(found, 20);
-    }
-}
+mod tests;

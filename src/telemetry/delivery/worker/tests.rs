@@ -103,7 +103,14 @@ impl Bench {
             Status::new("there", Arc::new(move |_, text: &str| told.lock().unwrap().push(text.to_owned())));
         let ledger = Arc::new(Ledger::default());
         let log = spool.map(|spool| spool.log("there", KEEP, Arc::clone(&ledger), status.clone()).unwrap());
-        let queue = Queue::new(Scripted::measure, None, policy.capacity, policy.batch, ledger, None);
+        let queue = Queue::new(
+            Scripted::measure,
+            None,
+            policy.capacity,
+            policy.batch,
+            ledger,
+            (Box::new(|_| false), None),
+        );
         let (deadline, due) = watch::channel(None);
         let mut worker = JoinSet::new();
         let sink = Arc::new(Scripted(sender));

@@ -76,18 +76,34 @@ impl Run {
     /// Among others where the network card or the kernel cannot take them apart; none of them is sent then.
     #[cfg(target_os = "linux")]
     pub(super) async fn send(&self, socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
+        socket.async_io(tokio::io::Interest::WRITABLE, || self.call(socket, address)).await
+    }
+
+    /// The same without waiting.
+    ///
+    /// # Errors
+    /// Besides, where the socket has no room for all of them.
+    #[cfg(target_os = "linux")]
+    pub(super) fn send_at_once(&self, socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
+        socket.try_io(tokio::io::Interest::WRITABLE, || self.call(socket, address))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn call(&self, socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
         let size = u16::try_from(self.size).map_err(io::Error::other)?;
         let (pieces, address, control) = ([io::IoSlice::new(&self.bytes)], address.into(), segments_of(size));
-        let send = || {
-            let message = socket2::MsgHdr::new().with_addr(&address);
-            let message = message.with_buffers(&pieces).with_control(&control);
-            socket2::SockRef::from(socket).sendmsg(&message, 0).map(drop)
-        };
-        socket.async_io(tokio::io::Interest::WRITABLE, send).await
+        let message = socket2::MsgHdr::new().with_addr(&address);
+        let message = message.with_buffers(&pieces).with_control(&control);
+        socket2::SockRef::from(socket).sendmsg(&message, 0).map(drop)
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) async fn send(&self, _: &UdpSocket, _: SocketAddr) -> io::Result<()> {
+    pub(super) async fn send(&self, socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
+        self.send_at_once(socket, address)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn send_at_once(&self, _: &UdpSocket, _: SocketAddr) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
