@@ -389,8 +389,8 @@ async fn temporary_credentials_are_signed_with_their_token_and_wrong_ones_held()
     assert!(logs.accepted().is_empty());
 }
 
-#[tokio::test]
-async fn where_the_sdk_got_through_lines_go_without_it_until_a_call_fails() {
+/// Puts lines by the SDK and without it, has a call of the latter kind answered so, and puts others.
+async fn who_calls(failing: Answer) {
     const SDK: &str = "aws-sdk-rust";
     const OURS: &str = "cruddur";
     let logs = CloudWatch::start_with_session();
@@ -407,12 +407,30 @@ async fn where_the_sdk_got_through_lines_go_without_it_until_a_call_fails() {
     assert_eq!(put(None).await, [SDK, SDK]);
     assert_eq!(put(None).await, [SDK, SDK, OURS]);
     assert_eq!(put(None).await[3..], [OURS], "again and again");
-    let throttled = Answer::error(400, "ThrottlingException");
-    assert_eq!(put(Some(throttled)).await[4..], [OURS, SDK], "the SDK finds out what it was");
-    assert_eq!(put(None).await[6..], [SDK], "for a while");
+    assert_eq!(put(Some(failing)).await[4], OURS);
+    put(None).await;
     let report = stop(app).await;
     logs.assert_clean();
-    assert_eq!(report.0["cloudwatch"].delivered, 10, "{report}");
+    let agents = logs.agents();
+    assert!(agents.len() >= 7 && agents[5..].iter().all(|agent| agent == SDK), "for a while: {agents:?}");
+    // With lines about the failure, where it kept others waiting.
+    let delivered = usize::try_from(report.0["cloudwatch"].delivered).unwrap();
+    assert!(delivered >= 10 && delivered == logs.accepted().len(), "{report}");
+}
+
+#[tokio::test]
+async fn where_the_sdk_got_through_lines_go_without_it_until_a_call_is_refused() {
+    who_calls(Answer::error(400, "AccessDeniedException")).await;
+}
+
+#[tokio::test]
+async fn where_the_sdk_got_through_lines_go_without_it_until_there_are_too_many() {
+    who_calls(Answer::error(400, "ThrottlingException")).await;
+}
+
+#[tokio::test]
+async fn where_the_sdk_got_through_lines_go_without_it_until_a_call_breaks_off() {
+    who_calls(Answer::reset()).await;
 }
 
 #[tokio::test]

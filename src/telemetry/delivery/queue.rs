@@ -243,8 +243,9 @@ impl<T> Queue<T> {
         let is_full = |sum: Measure| is_full(sum, &self.0.wake_sheaf_at);
         if !is_full(before) && is_full(after) && (self.0.at_once)(&sheaf) {
             let sent = sheaf.clear();
-            drop(sheaf);
+            // Entered under the lock, so that the worker's last look finds either this or what was sent.
             ledger.enter(|tally| tally.deliver(sent.items));
+            drop(sheaf);
             held.give(sent);
             return true;
         }

@@ -179,9 +179,9 @@ impl Sheaves {
         }
     }
 
-    /// Whether there is something in any of them.
+    /// Whether there is nothing in any of them. Looks at all, so that whoever is at one has left it.
     pub(super) fn are_empty(&self) -> bool {
-        self.all().all(|sheaf| sheaf.since.is_none())
+        self.all().filter(|sheaf| sheaf.since.is_some()).count() == 0
     }
 
     /// What `make` makes of each piece in all of them, and of since when it waits.

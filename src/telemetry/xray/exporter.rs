@@ -213,23 +213,25 @@ impl Sink for Daemon {
     fn send_at_once<'a>(&self, documents: impl Iterator<Item = &'a [u8]>) -> bool {
         let Some(route) = self.known_route() else { return false };
         let largest = self.largest_joined(&route).min(self.most.load(Ordering::Relaxed));
+        let documents: Vec<_> = documents.collect();
+        let lengths = || documents.iter().map(|document| HEADER.len() + document.len());
+        // Before any is sent, for the worker sends all.
+        if lengths().any(|length| length > largest) || lengths().map(room).sum::<usize>() > BURST {
+            return false;
+        }
         // Another thread is at it, or one has panicked over it: the worker has time.
         let Ok(mut run) = self.run.try_lock() else { return false };
-        let mut burst = 0;
         run.clear();
-        let go = |run: &Run| run.send_at_once(&route.socket, route.address).is_ok();
-        for document in documents {
-            let length = HEADER.len() + document.len();
-            burst += room(length);
-            if length > largest || burst > BURST || !(run.takes(length) || go(&run)) {
-                return false;
-            }
+        for (document, length) in documents.iter().zip(lengths()) {
             if !run.takes(length) {
+                if run.send_at_once(&route.socket, route.address).is_err() {
+                    return false;
+                }
                 run.clear();
             }
             run.push(HEADER, document);
         }
-        go(&run)
+        run.send_at_once(&route.socket, route.address).is_ok()
     }
 
     async fn send(&self, batch: &[Item]) -> Result<Sent, SendError> {

@@ -73,7 +73,7 @@ pub(super) fn unanswered(error: &reqwest::Error) -> SendError {
     } else {
         let sources = std::iter::successors(std::error::Error::source(error), |source| source.source());
         let said: Vec<_> = sources.map(ToString::to_string).collect();
-        format!("not reached{}", excerpt(&said.join(": "), EXCERPT))
+        format!("no whole answer{}", excerpt(&said.join(": "), EXCERPT))
     };
     SendError::Retry { after: None, cause: cause.into() }
 }
@@ -144,7 +144,7 @@ where
 }
 
 /// What a refusal means, by its status, its code and what it says.
-fn refused(status: u16, code: &str, message: &str) -> Failure {
+pub(super) fn refused(status: u16, code: &str, message: &str) -> Failure {
     let said = format!("{code}{}", excerpt(message, EXCERPT));
     match code {
         "ResourceNotFoundException" => Failure::NotThere(said),

@@ -21,7 +21,7 @@ use reqwest::redirect::Policy;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
-use super::answer;
+use super::answer::{self, Failure};
 use super::{CALL, CONNECT};
 use crate::telemetry::delivery::{BoxError, SendError};
 
@@ -33,6 +33,9 @@ const FRESH: Duration = Duration::from_secs(15 * 60);
 const EARLY: Duration = Duration::from_secs(10);
 /// How long it may take to find them, as the SDK has it.
 const FIND: Duration = Duration::from_secs(5);
+
+/// How much of an answer is read, in bytes: it says little, and nothing that may fill the memory.
+const LONGEST_ANSWER: usize = 64 * 1024;
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 /// The operation, and how it is encoded: AWS JSON 1.1, by the API's model (2014-03-28).
@@ -80,6 +83,16 @@ struct Rejected {
     expired_log_event_end_index: Option<i32>,
 }
 
+/// Why lines were not taken.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Refusal {
+    #[serde(rename = "__type")]
+    code: String,
+    #[serde(alias = "Message")]
+    message: String,
+}
+
 impl Shortcut {
     /// `None` where the SDK knows no region or no credentials, or TLS cannot be set up.
     pub(super) fn new(config: &SdkConfig) -> Option<Self> {
@@ -104,8 +117,8 @@ impl Shortcut {
         }
     }
 
-    /// What was not taken of the lines in `body`, if anything, or that nobody knows whether they were taken; `None` where
-    /// they were not, and it is the SDK's turn.
+    /// What was not taken of the lines in `body`, if anything, or that they are to be sent again later; `None` where they
+    /// were not taken, and it is the SDK's turn.
     pub(super) async fn put(&self, body: &Bytes) -> Option<Result<Option<RejectedLogEventsInfo>, SendError>> {
         let url = {
             let state = self.state();
@@ -126,19 +139,27 @@ impl Shortcut {
     ) -> Option<Result<Option<RejectedLogEventsInfo>, SendError>> {
         let credentials = self.credentials().await?;
         let request = signed(url, &self.region, &credentials, body, SystemTime::now()).ok()?;
-        match self.http.execute(request.try_into().ok()?).await {
-            Ok(response) if response.status() == StatusCode::OK => {
-                let is_cloudwatch = has_request_id(response.headers());
-                Some(match response.bytes().await {
-                    _ if !is_cloudwatch => Err(answer::not_cloudwatch()),
-                    Ok(said) => taken(&said).ok_or_else(|| answer::unreadable(StatusCode::OK.as_u16())),
-                    Err(error) => Err(answer::unanswered(&error)),
-                })
+        let mut response = match self.http.execute(request.try_into().ok()?).await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() || error.is_builder() => return None,
+            Err(error) => return Some(Err(answer::unanswered(&error))),
+        };
+        let (status, is_cloudwatch) = (response.status(), has_request_id(response.headers()));
+        let mut said = Vec::new();
+        while said.len() < LONGEST_ANSWER {
+            match response.chunk().await {
+                Ok(Some(chunk)) => said.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(error) => return Some(Err(answer::unanswered(&error))),
             }
-            // The SDK asks again, and finds out what it means.
-            Ok(_) => None,
-            Err(error) if error.is_connect() || error.is_builder() => None,
-            Err(error) => Some(Err(answer::unanswered(&error))),
+        }
+        match status {
+            StatusCode::OK if is_cloudwatch => {
+                Some(taken(&said).ok_or_else(|| answer::unreadable(status.as_u16())))
+            }
+            StatusCode::OK => Some(Err(answer::not_cloudwatch())),
+            // Otherwise the SDK asks again, and finds out what it means.
+            _ => later(status.as_u16(), &said).map(Err),
         }
     }
 
@@ -189,6 +210,18 @@ fn has_request_id(headers: &HeaderMap) -> bool {
     ["x-amzn-requestid", "x-amz-request-id"].iter().any(|name| headers.contains_key(*name))
 }
 
+/// That lines are to be sent again later, where that is what an answer means: there were too many, or they may have been
+/// taken all the same.
+fn later(status: u16, said: &[u8]) -> Option<SendError> {
+    let Refusal { code, message } = serde_json::from_slice(said).unwrap_or_default();
+    // Behind its namespace, and before a colon and more, by AWS JSON 1.1.
+    let code = code.rsplit('#').next().and_then(|code| code.split(':').next()).unwrap_or_default();
+    match answer::refused(status, code, &message) {
+        Failure::Other(later @ SendError::Retry { .. }) => Some(later),
+        _ => None,
+    }
+}
+
 /// What was not taken; `None` where the answer cannot be read. One that says nothing says that all is well.
 fn taken(said: &[u8]) -> Option<Option<RejectedLogEventsInfo>> {
     if said.is_empty() {
@@ -208,6 +241,28 @@ fn taken(said: &[u8]) -> Option<Option<RejectedLogEventsInfo>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_to_be_sent_later_is_not_sent_again_at_once() {
+        for (status, said, expected) in [
+            (400, r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#, true),
+            (400, r#"{"__type":"com.amazonaws.logs#ThrottlingException:http://x","Message":"m"}"#, true),
+            (429, "", true),
+            (500, "<html>", true),
+            (503, r#"{"__type":"ServiceUnavailableException"}"#, true),
+            (204, "", true),
+            (302, "", false),
+            (
+                400,
+                r#"{"__type":"ResourceNotFoundException","message":"The log stream is not there."}"#,
+                false,
+            ),
+            (400, r#"{"__type":"InvalidParameterException","message":"logEvents"}"#, false),
+            (403, r#"{"__type":"ExpiredTokenException"}"#, false),
+        ] {
+            assert_eq!(later(status, said.as_bytes()).is_some(), expected, "{status} {said}");
+        }
+    }
 
     #[test]
     fn an_answer_says_what_was_not_taken() {

@@ -13,8 +13,8 @@ const LONGEST: usize = 65_507;
 /// Sizes are multiples of it, so that those a little larger than the first find room too.
 const STEP: usize = 128;
 /// What passes every network in one piece, as each datagram of a run has to: Ethernet's 1,500 bytes less the headers of
-/// IPv6 and UDP.
-const WHOLE: usize = 1_452;
+/// IPv6 and UDP, 1,452, in whole steps.
+const WHOLE: usize = 1_452 / STEP * STEP;
 /// The same where no network is in between.
 const WHOLE_WITHIN: usize = 16_384;
 
@@ -125,6 +125,16 @@ fn segments_of(size: u16) -> [u8; 24] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_go_by_a_run_is_not_padded_to_more() {
+        for address in ["127.0.0.1:2000", "192.0.2.7:2000", "[2001:db8::7]:2000"] {
+            let most = largest(address.parse().unwrap());
+            let mut run = Run::default();
+            assert_eq!(run.push(b"{}\n", &vec![b'x'; most - 3]), most, "{address}");
+        }
+        assert!(largest("192.0.2.7:2000".parse().unwrap()) <= 1_452);
+    }
 
     #[test]
     fn a_run_takes_what_is_about_as_large_as_its_first() {

@@ -98,11 +98,13 @@ async fn drawn_documents_are_sent_at_once_where_that_takes_no_waiting() {
         let document = buffer[..count].strip_prefix(HEADER).unwrap().trim_ascii_end();
         assert_eq!(document, expected.as_bytes());
     }
-    assert!(!send(&vec!["x".repeat(5_000); 10]), "that many take a pause");
+    let (small, large) = (vec!["x".to_owned(); 3], vec!["x".repeat(5_000); 10]);
+    assert!(!send(&[small.clone(), large].concat()), "that many take a pause");
     daemon.most.store(1_000, Ordering::Relaxed);
-    assert!(!send(&documents), "some have to be drawn in pieces");
+    assert!(!send(&documents), "some are too large");
     daemon.joins.store(false, Ordering::Relaxed);
-    assert!(!send(&documents[..2]), "they cannot be sent together");
+    assert!(!send(&small), "they cannot be sent together");
+    assert_eq!(receiver.try_recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock, "all or none");
 }
 
 #[tokio::test]
