@@ -5,7 +5,7 @@
 //! the SDK's again for a while, which knows more ways, corrects the clock, and finds out what is wrong.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
@@ -93,6 +93,9 @@ struct Refusal {
     message: String,
 }
 
+/// What was not taken, if anything; or that all is to be sent again later.
+type Answer = Result<Option<RejectedLogEventsInfo>, SendError>;
+
 impl Shortcut {
     /// `None` where the SDK knows no region or no credentials, or TLS cannot be set up.
     pub(super) fn new(config: &SdkConfig) -> Option<Self> {
@@ -105,7 +108,7 @@ impl Shortcut {
         Some(Self { http: http.build().ok()?, region, provider, state: Mutex::default() })
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,9 +120,8 @@ impl Shortcut {
         }
     }
 
-    /// What was not taken of the lines in `body`, if anything, or that they are to be sent again later; `None` where they
-    /// were not taken, and it is the SDK's turn.
-    pub(super) async fn put(&self, body: &Bytes) -> Option<Result<Option<RejectedLogEventsInfo>, SendError>> {
+    /// What came of the lines in `body`; `None` where they were not taken, and it is the SDK's turn.
+    pub(super) async fn put(&self, body: &Bytes) -> Option<Answer> {
         let url = {
             let state = self.state();
             let rests = state.rests.is_some_and(|until| Instant::now() < until);
@@ -132,11 +134,7 @@ impl Shortcut {
         tried
     }
 
-    async fn attempt(
-        &self,
-        url: &str,
-        body: &Bytes,
-    ) -> Option<Result<Option<RejectedLogEventsInfo>, SendError>> {
+    async fn attempt(&self, url: &str, body: &Bytes) -> Option<Answer> {
         let credentials = self.credentials().await?;
         let request = signed(url, &self.region, &credentials, body, SystemTime::now()).ok()?;
         let mut response = match self.http.execute(request.try_into().ok()?).await {
