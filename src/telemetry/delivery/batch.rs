@@ -29,17 +29,22 @@ pub(super) enum Next {
 /// Decides by how much waits and since when (`age`, of the oldest); what is `flushing` does not linger.
 pub(super) fn next(limits: &Limits, waiting: Measure, age: Option<Duration>, flushing: bool) -> Next {
     let Some(age) = age else { return Next::Idle };
-    let full = waiting.items >= limits.items || waiting.weight >= limits.weight;
+    let full = is_full(limits, waiting);
     match limits.linger.checked_sub(age) {
         Some(left) if !full && !flushing && left > Duration::ZERO => Next::Wait(left),
         _ => Next::Ship,
     }
 }
 
+/// Whether a batch is full.
+pub(super) fn is_full(limits: &Limits, waiting: Measure) -> bool {
+    waiting.items >= limits.items || waiting.weight >= limits.weight
+}
+
 /// Whether more than four full batches wait, which one request at a time does not make up for in a moment.
 pub(super) fn is_behind(limits: &Limits, waiting: Measure) -> bool {
     let (items, weight) = (limits.items.saturating_mul(5), limits.weight.saturating_mul(5));
-    waiting.items >= items || waiting.weight >= weight
+    is_full(&Limits { items, weight, ..*limits }, waiting)
 }
 
 /// What one of `sheaves` may have before the worker is woken for it: together they are a batch, but it is not woken for a

@@ -240,7 +240,7 @@ impl<T> Queue<T> {
         // Entered under the lock, so that nothing is delivered that is not in the books yet.
         ledger.queue(measure.items);
         let after = sheaf.sum();
-        let is_full = |sum: Measure| is_full(sum, &self.0.wake_sheaf_at);
+        let is_full = |sum| batch::is_full(&self.0.wake_sheaf_at, sum);
         if !is_full(before) && is_full(after) && (self.0.at_once)(&sheaf) {
             let sent = sheaf.clear();
             // Entered under the lock, so that the worker's last look finds either this or what was sent.
@@ -348,7 +348,7 @@ impl<T> Queue<T> {
     /// Wakes the worker where more than `before` gives it something to do.
     fn wake(&self, before: Measure, after: Measure, wake_at: &Limits, attended: bool) {
         let reached = |sum: Measure| {
-            let batch = is_full(sum, wake_at);
+            let batch = batch::is_full(wake_at, sum);
             let behind = batch::is_behind(wake_at, sum);
             (attended || sum != Measure::default(), batch, behind, self.is_half(sum))
         };
@@ -422,11 +422,6 @@ impl<T> Queue<T> {
     fn waiting(&self) -> MutexGuard<'_, Waiting<T>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether it is a batch.
-fn is_full(sum: Measure, limits: &Limits) -> bool {
-    sum.items >= limits.items || sum.weight >= limits.weight
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl Runtime {
 #[cfg(target_os = "linux")]
 fn yield_to_requests() {
     let parameters = libc::sched_param { sched_priority: 0 };
-    #[expect(unsafe_code, reason = "no crate that is well kept has this call without a change of niceness")]
+    #[expect(unsafe_code, reason = "the crate that has this call, thread-priority, sets the niceness too")]
     // SAFETY: 0 is the thread that calls, and the parameters, which are read only, outlive the call.
     unsafe {
         libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters)

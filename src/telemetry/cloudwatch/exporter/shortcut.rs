@@ -114,10 +114,7 @@ impl Shortcut {
 
     /// The SDK got through there.
     pub(super) fn learn(&self, url: &str) {
-        let mut state = self.state();
-        if state.url.as_deref() != Some(url) {
-            state.url = Some(url.to_owned());
-        }
+        self.state().url = Some(url.to_owned());
     }
 
     /// What came of the lines in `body`; `None` where they were not taken, and it is the SDK's turn.
@@ -137,28 +134,28 @@ impl Shortcut {
     async fn attempt(&self, url: &str, body: &Bytes) -> Option<Answer> {
         let credentials = self.credentials().await?;
         let request = signed(url, &self.region, &credentials, body, SystemTime::now()).ok()?;
-        let mut response = match self.http.execute(request.try_into().ok()?).await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() || error.is_builder() => return None,
-            Err(error) => return Some(Err(answer::unanswered(&error))),
-        };
-        let (status, is_cloudwatch) = (response.status(), has_request_id(response.headers()));
-        let mut said = Vec::new();
-        while said.len() < LONGEST_ANSWER {
-            match response.chunk().await {
-                Ok(Some(chunk)) => said.extend_from_slice(&chunk),
-                Ok(None) => break,
-                Err(error) => return Some(Err(answer::unanswered(&error))),
+        match self.ask(request.try_into().ok()?).await {
+            Ok((StatusCode::OK, true, said)) => {
+                Some(taken(&said).ok_or_else(|| answer::unreadable(StatusCode::OK.as_u16())))
             }
-        }
-        match status {
-            StatusCode::OK if is_cloudwatch => {
-                Some(taken(&said).ok_or_else(|| answer::unreadable(status.as_u16())))
-            }
-            StatusCode::OK => Some(Err(answer::not_cloudwatch())),
+            Ok((StatusCode::OK, false, _)) => Some(Err(answer::not_cloudwatch())),
             // Otherwise the SDK asks again, and finds out what it means.
-            _ => later(status.as_u16(), &said).map(Err),
+            Ok((status, _, said)) => later(status.as_u16(), &said).map(Err),
+            Err(error) if error.is_connect() || error.is_builder() => None,
+            Err(error) => Some(Err(answer::unanswered(&error))),
         }
+    }
+
+    /// The answer's status, whether it has a request id, and its body.
+    async fn ask(&self, request: reqwest::Request) -> reqwest::Result<(StatusCode, bool, Vec<u8>)> {
+        let mut response = self.http.execute(request).await?;
+        let mut said = Vec::new();
+        while said.len() < LONGEST_ANSWER
+            && let Some(chunk) = response.chunk().await?
+        {
+            said.extend_from_slice(&chunk);
+        }
+        Ok((response.status(), has_request_id(response.headers()), said))
     }
 
     async fn credentials(&self) -> Option<Credentials> {
