@@ -434,6 +434,29 @@ async fn where_the_sdk_got_through_lines_go_without_it_until_a_call_breaks_off()
 }
 
 #[tokio::test]
+async fn lines_that_are_not_taken_are_lost_and_counted_by_the_sdk_and_without_it() {
+    const FORTNIGHT: Duration = Duration::from_secs(15 * 24 * 3600);
+    for calls in [0, 2] {
+        let logs = CloudWatch::start();
+        let app = serve(routes(), &logs, &[]).await;
+        let mut caller = Caller::connect(app.address).await;
+        for call in 1..=calls {
+            caller.get(HOME).await;
+            logs.wait_for(2 * call).await;
+        }
+        let before = logs.agents().len();
+        logs.age(FORTNIGHT);
+        caller.get(HOME).await;
+        let report = stop(app).await;
+        logs.assert_clean();
+        let tally = &report.0["cloudwatch"];
+        assert_eq!((tally.delivered, tally.dropped["too_old"]), (2 * calls as u64, 2), "{report}");
+        let by_sdk = logs.agents()[before..].iter().any(|agent| agent == "aws-sdk-rust");
+        assert_eq!(by_sdk, calls == 0, "{:?}", logs.agents());
+    }
+}
+
+#[tokio::test]
 async fn a_poisonous_line_is_found_and_the_others_arrive() {
     let logs = CloudWatch::start();
     logs.poison(|message| message.contains("/poison"));

@@ -12,8 +12,8 @@
 //!                         +-> spool               what has waited too long, and outlives the process
 //! ```
 
+mod answer;
 mod batch;
-mod excerpt;
 mod gate;
 mod ledger;
 mod queue;
@@ -31,8 +31,8 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
+pub use self::answer::{chain, excerpt, read_beginning};
 pub use self::batch::Limits;
-pub use self::excerpt::excerpt;
 pub use self::gate::Backoff;
 pub use self::ledger::{Books, Ledger, Tally};
 use self::queue::{AtOnce, Through};

@@ -4,7 +4,6 @@ mod answer;
 mod wire;
 
 use std::borrow::Cow;
-use std::error::Error;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use self::answer::{Answer, answer, unsaid};
 pub(super) use self::wire::{Http, Wire};
 use super::desk::Desk;
 use super::document;
-use crate::telemetry::delivery::{Ledger, Measure, SendError, Sent, Sink, random};
+use crate::telemetry::delivery::{Ledger, Measure, SendError, Sent, Sink, chain, random};
 
 /// How often to look whether a person has mended what only a person can.
 const PROBE: Duration = Duration::from_secs(600);
@@ -184,12 +183,6 @@ impl<W: Wire> Sink for Api<W> {
             _ => Err(SendError::Split { reason: "not_one", cause: "a post takes one item".into() }),
         }
     }
-}
-
-/// An error and its sources on one line: the outermost alone rarely says what happened.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let sources = std::iter::successors(Some(error), |&source| source.source());
-    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

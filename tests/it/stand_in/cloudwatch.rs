@@ -79,6 +79,8 @@ struct Seen {
     /// How often each operation was released.
     releases: BTreeMap<Operation, usize>,
     poison: Option<fn(&str) -> bool>,
+    /// How much older events are taken for than they are.
+    aged: Duration,
 }
 
 /// A running stand-in; it ends when this is dropped.
@@ -153,6 +155,11 @@ impl CloudWatch {
     /// From now on, a batch with a message like that is refused as a whole, and nobody is told why.
     pub(crate) fn poison(&self, like_that: fn(&str) -> bool) {
         self.seen.send_modify(|seen| seen.poison = Some(like_that));
+    }
+
+    /// From now on, events are taken for so much older than they are.
+    pub(crate) fn age(&self, by: Duration) {
+        self.seen.send_modify(|seen| seen.aged = by);
     }
 
     /// Deletes a group with all that is in it.
@@ -256,7 +263,7 @@ impl Seen {
         {
             return Err(Refusal::news("InvalidParameterException", "Something is not to our taste."));
         }
-        let outcome = self.account.carry_out(call, Utc::now().timestamp_millis());
+        let outcome = self.account.carry_out(call, (Utc::now() + self.aged).timestamp_millis());
         outcome.inspect_err(|refusal| self.note(refusal))
     }
 

@@ -1,12 +1,13 @@
 //! What CloudWatch's answers mean: pure functions.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use aws_sdk_cloudwatchlogs::config::http::HttpResponse;
 use aws_sdk_cloudwatchlogs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatchlogs::types::RejectedLogEventsInfo;
 
-use crate::telemetry::delivery::{SendError, Sent, excerpt};
+use crate::telemetry::delivery::{SendError, Sent, chain, excerpt};
 
 /// How often to look whether a person has mended what only a person can.
 const PROBE: Duration = Duration::from_secs(30);
@@ -71,9 +72,8 @@ pub(super) fn unanswered(error: &reqwest::Error) -> SendError {
     let cause = if error.is_timeout() {
         NO_ANSWER.to_owned()
     } else {
-        let sources = std::iter::successors(std::error::Error::source(error), |source| source.source());
-        let said: Vec<_> = sources.map(ToString::to_string).collect();
-        format!("no whole answer{}", excerpt(&said.join(": "), EXCERPT))
+        let why = error.source().map(chain).unwrap_or_default();
+        format!("no whole answer{}", excerpt(&why, EXCERPT))
     };
     SendError::Retry { after: None, cause: cause.into() }
 }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 
 use super::answer::{self, Failure};
 use super::{CALL, CONNECT};
-use crate::telemetry::delivery::{BoxError, SendError};
+use crate::telemetry::delivery::{BoxError, SendError, read_beginning};
 
 /// How long the SDK makes all calls after one that failed here.
 const REST: Duration = Duration::from_secs(60);
@@ -33,9 +33,6 @@ const FRESH: Duration = Duration::from_secs(15 * 60);
 const EARLY: Duration = Duration::from_secs(10);
 /// How long it may take to find them, as the SDK has it.
 const FIND: Duration = Duration::from_secs(5);
-
-/// How much of an answer is read, in bytes: it says little, and nothing that may fill the memory.
-const LONGEST_ANSWER: usize = 64 * 1024;
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 /// The operation, and how it is encoded: AWS JSON 1.1, by the API's model (2014-03-28).
@@ -150,11 +147,7 @@ impl Shortcut {
     async fn ask(&self, request: reqwest::Request) -> reqwest::Result<(StatusCode, bool, Vec<u8>)> {
         let mut response = self.http.execute(request).await?;
         let mut said = Vec::new();
-        while said.len() < LONGEST_ANSWER
-            && let Some(chunk) = response.chunk().await?
-        {
-            said.extend_from_slice(&chunk);
-        }
+        read_beginning(&mut response, &mut said).await?;
         Ok((response.status(), has_request_id(response.headers()), said))
     }
 

@@ -13,9 +13,9 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
-use super::{Export, answer, chain, unanswered};
+use super::{Export, answer, unanswered};
 use crate::config::Destination;
-use crate::telemetry::delivery::{BoxError, SendError};
+use crate::telemetry::delivery::{BoxError, SendError, chain};
 
 /// A channel to one receiver, connected when it is first needed and again whenever it must.
 #[derive(Debug)]

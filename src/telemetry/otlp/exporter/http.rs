@@ -14,16 +14,13 @@ use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Export, answer, chain, unanswered};
+use super::{Export, answer, unanswered};
 use crate::config::{Destination, Protocol};
-use crate::telemetry::delivery::{BoxError, SendError};
+use crate::telemetry::delivery::{BoxError, SendError, chain, read_beginning};
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const USER_AGENT: &str = concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"), " (cruddur)");
-
-/// How much of an answer is read, in bytes: it says little, and nothing that may fill the memory.
-const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// A client for one URL.
 #[derive(Debug)]
@@ -70,11 +67,8 @@ impl Http {
         let mut response = sent.map_err(|error| unanswered(chain(&error)))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = Vec::new();
-        while body.len() < LONGEST_ANSWER
-            && let Ok(Some(chunk)) = response.chunk().await
-        {
-            body.extend_from_slice(&chunk);
-        }
+        // The status has said what matters.
+        read_beginning(&mut response, &mut body).await.ok();
         if status.is_success() {
             // It has been taken; an answer that cannot be read is no reason to send it again.
             return Ok(decode::<E>(&headers, &body).unwrap_or_default());

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::{Destination, Protocol};
-use crate::telemetry::delivery::{BoxError, SendError, Sent};
+use crate::telemetry::delivery::{BoxError, SendError, Sent, chain};
 
 /// An OTLP export request, and what the protocol says of its signal.
 pub(super) trait Export: prost::Message + Serialize + Default + Sized {
@@ -94,17 +94,4 @@ fn unanswered(what: String) -> SendError {
     let hint = "; OTEL_EXPORTER_OTLP_CERTIFICATE names the certificates to trust instead of the system's";
     let hint = if what.contains(DISTRUST) { hint } else { "" };
     SendError::Retry { after: None, cause: (what + hint).into() }
-}
-
-/// An error and its sources on one line: the outermost alone rarely says what happened.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    for source in std::iter::successors(error.source(), |&source| source.source()) {
-        let said = source.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-    }
-    text
 }

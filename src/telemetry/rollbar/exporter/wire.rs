@@ -8,15 +8,13 @@ use reqwest::Url;
 use reqwest::redirect::Policy;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::telemetry::delivery::BoxError;
+use crate::telemetry::delivery::{BoxError, read_beginning};
 
 /// The header that carries the token: bodies are logged, spooled and shown, headers are not.
 const TOKEN: &str = "x-rollbar-access-token";
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 /// How long a post may take. Rollbar answers within a second, or not.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How much of an answer is read, in bytes.
-const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// What came back.
 #[derive(Debug, Clone)]
@@ -62,11 +60,7 @@ impl Wire for Http {
         let mut response = self.client.post(self.url.clone()).body(item).send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = Vec::new();
-        while body.len() < LONGEST_ANSWER
-            && let Some(chunk) = response.chunk().await?
-        {
-            body.extend_from_slice(&chunk);
-        }
+        read_beginning(&mut response, &mut body).await?;
         Ok(Reply { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
     }
 }

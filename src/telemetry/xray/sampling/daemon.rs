@@ -9,11 +9,14 @@ use serde_json::json;
 
 use super::CentralRules;
 use super::central::{Report, Targets};
+use crate::telemetry::delivery::{chain, excerpt};
 
 /// From connecting to the last byte of an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// An account has some dozens of rules; whoever answers with more than this is not the daemon.
 const LARGEST: usize = 1 << 20;
+/// AWS says why it refuses in a sentence or two; so many characters are shown.
+const EXCERPT: usize = 200;
 /// Pages of rules; AWS has one.
 const MOST_PAGES: usize = 16;
 
@@ -44,14 +47,7 @@ impl From<reqwest::Error> for DaemonError {
     /// The outermost error alone rarely says what happened.
     fn from(error: reqwest::Error) -> Self {
         let error = error.without_url();
-        let mut text = if error.is_timeout() { "it takes too long".to_owned() } else { error.to_string() };
-        for source in std::iter::successors(std::error::Error::source(&error), |&source| source.source()) {
-            let said = source.to_string();
-            if !error.is_timeout() && !text.contains(&said) {
-                text.extend([": ", &said]);
-            }
-        }
-        Self::NoAnswer(text)
+        Self::NoAnswer(if error.is_timeout() { "it takes too long".to_owned() } else { chain(&error) })
     }
 }
 
@@ -122,17 +118,12 @@ impl Api for Daemon {
         }
         match response.status() {
             StatusCode::OK => Ok(answer),
-            status => Err(DaemonError::Refused { status, excerpt: excerpt(&answer) }),
+            status => {
+                let excerpt = excerpt(&String::from_utf8_lossy(&answer), EXCERPT);
+                Err(DaemonError::Refused { status, excerpt })
+            }
         }
     }
-}
-
-/// AWS says why it refuses in a sentence or two.
-fn excerpt(answer: &[u8]) -> String {
-    let text = String::from_utf8_lossy(answer);
-    let words: Vec<_> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
-    let text: String = words.join(" ").trim().chars().take(200).collect();
-    if text.is_empty() { text } else { format!(": {text}") }
 }
 
 /// Fetches the central rules once, from the daemon at `address` (host and port), within 3 seconds a page.
@@ -216,9 +207,9 @@ mod tests {
             (answer("502 Bad Gateway", ""), "answers 502 Bad Gateway"),
             (
                 answer("403 Forbidden", "{\"message\":\n \"no\"}"),
-                "answers 403 Forbidden: {\"message\":  \"no\"}",
+                "answers 403 Forbidden (it said: {\"message\": \"no\"})",
             ),
-            (answer("404 Not Found", "gone"), "answers 404 Not Found: gone"),
+            (answer("404 Not Found", "gone"), "answers 404 Not Found (it said: gone)"),
             (answer("301 Moved\r\nlocation: http://127.0.0.1:1/", ""), "answers 301 Moved Permanently"),
             (answer("200 OK", &"x".repeat(LARGEST + 1)), "answers at too great length"),
         ] {
