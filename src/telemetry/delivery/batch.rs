@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::queue::Measure;
+use super::measure::Measure;
 
 /// What one request to a destination may hold, and how long it may wait to be filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

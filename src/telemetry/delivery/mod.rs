@@ -16,6 +16,7 @@ mod answer;
 mod batch;
 mod gate;
 mod ledger;
+mod measure;
 mod queue;
 mod runtime;
 mod sheaf;
@@ -35,8 +36,9 @@ pub use self::answer::{chain, excerpt, read_beginning};
 pub use self::batch::Limits;
 pub use self::gate::Backoff;
 pub use self::ledger::{Books, Ledger, Tally};
-use self::queue::{AtOnce, Through};
-pub use self::queue::{Gathered, Measure, Queue};
+pub use self::measure::Measure;
+use self::queue::{Asks, AtOnce, Through};
+pub use self::queue::{Gathered, Queue};
 pub use self::runtime::Runtime;
 pub use self::sheaf::Mark;
 pub use self::sink::{BoxError, Rank, SendError, Sent, Sink};
@@ -98,8 +100,8 @@ impl<T: Send + Sync + 'static> Delivery<T> {
                 sent.unwrap_or_default()
             })
         };
-        let queue =
-            Queue::new(S::measure, S::GATHERED, policy.capacity, policy.batch, ledger, (at_once, through));
+        let asks = Asks { measure: S::measure, gathered: S::GATHERED, at_once, through };
+        let queue = Queue::new(asks, policy.capacity, policy.batch, ledger);
         let (deadline, due) = watch::channel(None);
         let (finished, done) = oneshot::channel();
         let worker = Worker::new(sink, queue.clone(), policy, status.clone(), log.clone());

@@ -10,7 +10,7 @@ use std::thread::available_parallelism;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::queue::Measure;
+use super::measure::Measure;
 use super::sink::Rank;
 
 /// How long a sheaf gets, in bytes, before the next is begun: dozens of pieces.

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use super::queue::{Gathered, Measure};
+use super::measure::Measure;
+use super::queue::Gathered;
 
 /// Puts batches on the wire. One attempt, one answer: when to try again is not its business.
 pub trait Sink: Send + Sync + 'static {

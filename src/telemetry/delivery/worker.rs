@@ -1,6 +1,8 @@
 //! The loop between a queue and its sink.
 
 mod aside;
+mod next;
+mod outcome;
 mod spooling;
 
 use std::collections::{HashMap, VecDeque};
@@ -12,10 +14,11 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use self::aside::Aside;
+use self::next::{Action, Situation, next_action};
 use super::batch::{self, Limits, Next};
-use super::gate::{Backoff, Gate, Permit, later};
-use super::ledger::Tally;
-use super::queue::{Measure, Queue};
+use super::gate::{Backoff, Gate, later};
+use super::measure::Measure;
+use super::queue::Queue;
 use super::sink::{SendError, Sent, Sink};
 use super::spool::{Keep, Log, Place};
 use super::status::Status;
@@ -81,74 +84,12 @@ impl<T> Batch<T> {
     }
 }
 
-/// What the loop does next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Send,
-    /// Send what is set aside.
-    SendAside,
-    /// Write what is only in memory, oldest first.
-    Spool,
-    /// Nothing, until something changes or, where an instant is given, until then.
-    Wait(Option<Instant>),
-    /// Everything is settled.
-    Finish,
-    /// The time is over, or nothing can happen before it is.
-    GiveUp,
-}
-
 /// Whether to wait, and until when at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attention {
     Paid(Option<Instant>),
     /// Something has come.
     Due,
-}
-
-/// All that the next action depends on.
-#[derive(Debug, Clone, Copy)]
-struct Situation {
-    now: Instant,
-    /// When to be done, once the delivery is shutting down.
-    deadline: Option<Instant>,
-    ready: Next,
-    permit: Permit,
-    /// Whether what is set aside may be sent; `None` where nothing is.
-    aside: Option<Permit>,
-    in_flight: usize,
-    /// When what is only in memory is to be written.
-    spool_at: Option<Instant>,
-}
-
-fn next_action(situation: Situation) -> Action {
-    let Situation { now, deadline, ready, permit, aside, in_flight, spool_at } = situation;
-    if deadline.is_some_and(|deadline| now >= deadline) {
-        let settled = ready == Next::Idle && in_flight == 0 && aside.is_none();
-        return if settled { Action::Finish } else { Action::GiveUp };
-    }
-    let again = match aside {
-        Some(Permit::Go) => return Action::SendAside,
-        Some(Permit::At(until)) => Some(until),
-        Some(Permit::Busy) | None => None,
-    };
-    let wait = match (ready, permit) {
-        (Next::Idle, _) if in_flight == 0 && deadline.is_some() => match again {
-            Some(until) if deadline.is_some_and(|deadline| until < deadline) => None,
-            Some(_) => return Action::GiveUp,
-            None => return Action::Finish,
-        },
-        (Next::Ship, Permit::Go) => return Action::Send,
-        (Next::Ship, Permit::At(until)) => match deadline {
-            Some(deadline) if until >= deadline && in_flight == 0 => return Action::GiveUp,
-            _ => Some(until),
-        },
-        (Next::Wait(wait), _) => Some(now + wait),
-        (Next::Idle, _) | (Next::Ship, Permit::Busy) => None,
-    };
-    if spool_at.is_some_and(|at| at <= now) {
-        return Action::Spool;
-    }
-    Action::Wait([wait, again, deadline, spool_at].into_iter().flatten().min())
 }
 
 /// How soon a worker that has been busy looks again.
@@ -386,108 +327,6 @@ impl<S: Sink> Worker<S> {
             None => spooling::write_queue(sink.as_ref(), log, &self.queue),
         };
         self.spool_again = failed.then(|| Instant::now() + SPOOL_AGAIN);
-    }
-
-    fn settle(&mut self, answer: Result<(Id, Result<Sent, SendError>), tokio::task::JoinError>) {
-        let id = answer.as_ref().map_or_else(tokio::task::JoinError::id, |(id, _)| *id);
-        let Some(batch) = self.on_its_way.remove(&id) else { return };
-        let now = Instant::now();
-        match answer {
-            Ok((_, Ok(sent))) => {
-                self.gate.succeeded(now);
-                if batch.aside {
-                    self.aside.gate().succeeded(now);
-                }
-                if self.gate.failures() == 0 {
-                    self.status.succeeded();
-                }
-                self.delivered(&batch, &sent);
-            }
-            Ok((_, Err(SendError::Retry { after, cause }))) => {
-                self.failed(batch, now, after, &cause.to_string());
-            }
-            Ok((_, Err(SendError::Hold { probe, cause }))) => {
-                self.gate.hold(now, probe);
-                self.come_back(batch, &cause.to_string());
-            }
-            Ok((_, Err(SendError::Split { reason, cause }))) => {
-                // An answer that is about the batch shows that the destination is well.
-                self.gate.succeeded(now);
-                self.split(batch, reason, &cause.to_string());
-            }
-            Ok((_, Err(SendError::Reject { reason, cause }))) => {
-                self.gate.succeeded(now);
-                self.lose(&batch, reason, &cause.to_string());
-            }
-            Err(_) => self.lose(&batch, super::PANICKED, "the sink panicked over this batch"),
-        }
-    }
-
-    fn delivered(&self, batch: &Batch<S::Item>, sent: &Sent) {
-        let measure = batch.measure();
-        self.enter(batch, |tally| {
-            let mut left = measure.items;
-            for (reason, items) in &sent.rejected {
-                let items = left.min(*items);
-                tally.drop_queued(reason, items);
-                left -= items;
-            }
-            tally.deliver(left);
-        });
-        for (reason, items) in &sent.rejected {
-            self.status.lost(
-                *items,
-                reason,
-                &format!("the destination took the rest; it said: {:?}", sent.said),
-            );
-        }
-    }
-
-    /// Enters what became of a batch, which is done with.
-    fn enter(&self, batch: &Batch<S::Item>, outcome: impl FnOnce(&mut Tally)) {
-        self.queue.ledger().enter(|tally| {
-            tally.recall(batch.spooled());
-            outcome(tally);
-        });
-        if batch.held {
-            self.queue.settle(batch.measure());
-        }
-        if let Some(log) = &self.log {
-            let places: Vec<_> = batch.places.iter().copied().flatten().collect();
-            log.settle(&places);
-        }
-    }
-
-    fn come_back(&mut self, batch: Batch<S::Item>, cause: &str) {
-        self.status.failed(cause, self.gate.failures(), self.gate.closed_until());
-        self.return_first(batch);
-    }
-
-    /// Puts a batch before all that are to be sent again.
-    fn return_first(&mut self, batch: Batch<S::Item>) {
-        if batch.aside {
-            self.aside.push(batch);
-        } else {
-            self.returned.push_front(batch);
-        }
-    }
-
-    fn split(&mut self, mut batch: Batch<S::Item>, reason: &'static str, cause: &str) {
-        if batch.items.len() < 2 {
-            return self.lose(&batch, reason, cause);
-        }
-        // The task that sent it has ended, and with it the only other reference.
-        let Some(items) = Arc::get_mut(&mut batch.items) else { return self.return_first(batch) };
-        let mut first = std::mem::take(items);
-        let second = batch.split_off(&mut first);
-        self.return_first(second);
-        self.return_first(Batch { items: Arc::new(first), ..batch });
-    }
-
-    fn lose(&self, batch: &Batch<S::Item>, reason: &'static str, cause: &str) {
-        let measure = batch.measure();
-        self.enter(batch, |tally| tally.drop_queued(reason, measure.items));
-        self.status.lost(measure.items, reason, cause);
     }
 
     /// Writes everything that is left, for the next process, and counts as lost what cannot be written. What is on its

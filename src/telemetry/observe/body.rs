@@ -10,7 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 use opentelemetry::Context as TraceContext;
 use pin_project_lite::pin_project;
 
-use super::exchange::{Ending, Exchange};
+use super::exchange::Exchange;
+use super::facts::Ending;
 use super::fault::Fault;
 use super::panic::{self, catch};
 use super::record::Stage;

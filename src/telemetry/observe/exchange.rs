@@ -2,30 +2,24 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use http::{StatusCode, response};
+use http::response;
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData};
 use uuid::Uuid;
 
+use super::facts::{Ending, Facts};
 use super::fault::Fault;
 use super::identity::{Identity, Sampled};
 use super::later;
-use super::log::{EventId, LogEvent};
+use super::log::LogEvent;
 use super::panic::{PanicReport, catch};
-use super::record::{Opening, Outcome, RequestFacts, RequestRecord, Stage, Verdict};
+use super::record::{Opening, RequestFacts, RequestRecord, Verdict};
 use super::view::View;
-
-/// How many spans one record holds; a request with more is a runaway loop, and its memory is not ours to spend.
-const MAX_SPANS: usize = 10_000;
-/// How many log events one record holds: OpenTelemetry's default limit of events on a span.
-const MAX_EVENTS: usize = 128;
-/// How many attributes the application may add: OpenTelemetry's default limit of attributes on a span.
-const MAX_ATTRIBUTES: usize = 128;
 
 /// One request in flight. Cloning shares it; the first to close it decides how it ended.
 #[derive(Clone)]
@@ -50,25 +44,6 @@ struct Inner {
 struct State {
     facts: Facts,
     audience: Audience,
-}
-
-/// What is gathered until the end.
-#[derive(Default)]
-struct Facts {
-    status: Option<StatusCode>,
-    head_after: Option<Duration>,
-    response_content_length: Option<u64>,
-    fault: Option<Fault>,
-    panic: Option<PanicReport>,
-    panic_beside: Option<PanicReport>,
-    /// Whether a log event asks for a report.
-    report: bool,
-    user: Option<String>,
-    attributes: Vec<KeyValue>,
-    spans: Vec<SpanData>,
-    dropped_spans: u32,
-    events: Vec<Arc<LogEvent>>,
-    dropped_events: u32,
 }
 
 /// The views, and what they have not been told yet.
@@ -165,13 +140,7 @@ impl Exchange {
 
     /// Adds an attribute to the server span, or replaces one; no-op once the exchange is over.
     pub fn set_attribute(&self, key: &'static str, value: impl Into<Value>) {
-        let attribute = KeyValue::new(key, value);
-        let facts = &mut self.state().facts;
-        if let Some(known) = facts.attributes.iter_mut().find(|known| known.key == attribute.key) {
-            *known = attribute;
-        } else if facts.attributes.len() < MAX_ATTRIBUTES {
-            facts.attributes.push(attribute);
-        }
+        self.state().facts.set_attribute(KeyValue::new(key, value));
     }
 
     /// Whether a view will be told of it.
@@ -262,33 +231,17 @@ impl Exchange {
             if !audience.busy {
                 self.tell_stragglers(state);
             }
-        } else if facts.spans.len() < MAX_SPANS {
-            if facts.spans.capacity() == 0 {
-                // Most have one or two, and room for more is so large that the allocator takes its time over it.
-                facts.spans.reserve_exact(2);
-            }
-            facts.spans.push(span);
         } else {
-            facts.dropped_spans += 1;
+            facts.file(span);
         }
     }
 
     /// Files a log event; one that comes too late is not in the record.
     pub(super) fn log(&self, event: &Arc<LogEvent>) {
         let facts = &mut self.state().facts;
-        if self.is_over() {
-            return;
+        if !self.is_over() {
+            facts.log(event);
         }
-        if facts.events.len() < MAX_EVENTS {
-            facts.events.push(Arc::clone(event));
-        } else {
-            facts.dropped_events += 1;
-            // What the report will be about is kept, at the cost of another one.
-            if let (true, false, Some(last)) = (event.report, facts.report, facts.events.last_mut()) {
-                *last = Arc::clone(event);
-            }
-        }
-        facts.report |= event.report;
     }
 
     /// Ends the exchange, unless it has ended before: draws the record and tells the views.
@@ -338,57 +291,6 @@ impl Audience {
     fn take_back(&mut self, mut views: Vec<Box<dyn View>>) {
         views.append(&mut self.views);
         self.views = views;
-    }
-}
-
-/// How the observer saw the exchange end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// The body came to its end.
-    Complete,
-    /// The body's stream failed.
-    Broken,
-    /// Whoever waited for it went away.
-    Dropped(Stage),
-}
-
-impl Facts {
-    fn draw(
-        &mut self,
-        opening: &Arc<Opening>,
-        duration: Duration,
-        ending: Ending,
-        response_bytes: u64,
-    ) -> RequestRecord {
-        let facts = std::mem::take(self);
-        let outcome = match ending {
-            _ if facts.panic.is_some() => Outcome::Panicked,
-            Ending::Broken => Outcome::Failed,
-            _ if facts.fault.is_some() => Outcome::Failed,
-            Ending::Complete => Outcome::Completed,
-            Ending::Dropped(stage) => Outcome::Cancelled(stage),
-        };
-        RequestRecord {
-            opening: Arc::clone(opening),
-            event_id: EventId::next(),
-            duration,
-            head_after: facts.head_after,
-            status: facts.status,
-            response_bytes,
-            response_content_length: facts.response_content_length,
-            outcome,
-            fault: facts.fault,
-            panic: facts.panic,
-            panic_beside: facts.panic_beside,
-            error_id: None,
-            user: facts.user,
-            attributes: facts.attributes,
-            spans: facts.spans,
-            dropped_spans: facts.dropped_spans,
-            events: facts.events,
-            dropped_events: facts.dropped_events,
-            weight: AtomicUsize::new(0),
-        }
     }
 }
 

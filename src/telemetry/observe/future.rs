@@ -10,7 +10,8 @@ use opentelemetry::Context as TraceContext;
 use pin_project_lite::pin_project;
 
 use super::body::{EndOfBody, ObserveBody};
-use super::exchange::{Ending, Exchange};
+use super::exchange::Exchange;
+use super::facts::Ending;
 use super::identity::{self, TRACERESPONSE, X_AMZN_TRACE_ID};
 use super::layer::content_length;
 use super::panic;

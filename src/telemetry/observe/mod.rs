@@ -23,6 +23,7 @@ pub mod conventions;
 mod enlist;
 mod events;
 mod exchange;
+mod facts;
 mod fault;
 mod fields;
 mod forwarded;

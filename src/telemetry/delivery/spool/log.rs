@@ -15,7 +15,7 @@ use super::{Spool, WhenFull};
 use crate::telemetry::delivery::PANICKED;
 use crate::telemetry::delivery::batch::Limits;
 use crate::telemetry::delivery::ledger::Ledger;
-use crate::telemetry::delivery::queue::Measure;
+use crate::telemetry::delivery::measure::Measure;
 use crate::telemetry::delivery::sink::Rank;
 use crate::telemetry::delivery::status::Status;
 

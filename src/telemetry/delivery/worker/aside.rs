@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Batch, Worker};
 use crate::telemetry::delivery::gate::{Backoff, Gate, Permit};
-use crate::telemetry::delivery::queue::Measure;
+use crate::telemetry::delivery::measure::Measure;
 use crate::telemetry::delivery::random;
 use crate::telemetry::delivery::sink::Sink;
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Batch;
 use crate::telemetry::delivery::batch::Limits;
-use crate::telemetry::delivery::queue::{Entry, Measure, Queue};
+use crate::telemetry::delivery::measure::Measure;
+use crate::telemetry::delivery::queue::{Entry, Queue};
 use crate::telemetry::delivery::sink::Sink;
 use crate::telemetry::delivery::spool::{Fate, Group, Log};
 

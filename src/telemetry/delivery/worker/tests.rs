@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use std::time::Duration;
 
+use super::super::queue::Asks;
 use super::*;
 use crate::telemetry::delivery::{Keep, Ledger, Rank, Spool, UNDELIVERED};
 
@@ -103,14 +104,9 @@ impl Bench {
             Status::new("there", Arc::new(move |_, text: &str| told.lock().unwrap().push(text.to_owned())));
         let ledger = Arc::new(Ledger::default());
         let log = spool.map(|spool| spool.log("there", KEEP, Arc::clone(&ledger), status.clone()).unwrap());
-        let queue = Queue::new(
-            Scripted::measure,
-            None,
-            policy.capacity,
-            policy.batch,
-            ledger,
-            (Box::new(|_| false), None),
-        );
+        let asks =
+            Asks { measure: Scripted::measure, gathered: None, at_once: Box::new(|_| false), through: None };
+        let queue = Queue::new(asks, policy.capacity, policy.batch, ledger);
         let (deadline, due) = watch::channel(None);
         let mut worker = JoinSet::new();
         let sink = Arc::new(Scripted(sender));
@@ -154,55 +150,6 @@ fn retry(after: Option<Duration>) -> Answer {
     Err(SendError::Retry { after, cause: "503".into() })
 }
 
-#[test]
-fn the_next_action_follows_from_the_situation() {
-    let now = Instant::now();
-    let at = |ms: u64| now + Duration::from_millis(ms);
-    let (idle, ship, wait) = (Next::Idle, Next::Ship, Next::Wait(50 * MS));
-    for (deadline, ready, permit, in_flight, expected) in [
-        (None, idle, Permit::Go, 0, Action::Wait(None)),
-        (None, wait, Permit::Go, 0, Action::Wait(Some(at(50)))),
-        (None, ship, Permit::Go, 0, Action::Send),
-        (None, ship, Permit::Busy, 1, Action::Wait(None)),
-        (None, ship, Permit::At(at(900)), 0, Action::Wait(Some(at(900)))),
-        (Some(at(100)), idle, Permit::Go, 0, Action::Finish),
-        (Some(at(100)), idle, Permit::Go, 1, Action::Wait(Some(at(100)))),
-        (Some(at(100)), ship, Permit::Go, 0, Action::Send),
-        (Some(at(100)), ship, Permit::At(at(30)), 0, Action::Wait(Some(at(30)))),
-        (Some(at(100)), ship, Permit::At(at(900)), 0, Action::GiveUp),
-        (Some(at(100)), ship, Permit::At(at(900)), 1, Action::Wait(Some(at(100)))),
-        (Some(now), ship, Permit::Go, 0, Action::GiveUp),
-        (Some(now), idle, Permit::Go, 1, Action::GiveUp),
-        (Some(now), idle, Permit::Go, 0, Action::Finish),
-    ] {
-        let situation = Situation { now, deadline, ready, permit, aside: None, in_flight, spool_at: None };
-        assert_eq!(next_action(situation), expected, "{situation:?}");
-    }
-}
-
-#[test]
-fn what_is_only_in_memory_is_written_in_time_but_sent_rather_than_written() {
-    let now = Instant::now();
-    let at = |ms: u64| now + Duration::from_millis(ms);
-    let (idle, ship, wait) = (Next::Idle, Next::Ship, Next::Wait(500 * MS));
-    for (deadline, ready, permit, in_flight, spool_at, expected) in [
-        (None, wait, Permit::Go, 0, at(150), Action::Wait(Some(at(150)))),
-        (None, wait, Permit::Go, 0, now, Action::Spool),
-        (None, ship, Permit::Go, 0, now, Action::Send),
-        (None, ship, Permit::Busy, 1, at(80), Action::Wait(Some(at(80)))),
-        (None, ship, Permit::At(at(900)), 0, at(80), Action::Wait(Some(at(80)))),
-        (None, ship, Permit::At(at(900)), 0, now, Action::Spool),
-        (None, idle, Permit::Go, 1, now, Action::Spool),
-        (Some(at(100)), ship, Permit::Busy, 1, at(150), Action::Wait(Some(at(100)))),
-        (Some(at(100)), ship, Permit::Busy, 1, now, Action::Spool),
-        (Some(now), ship, Permit::Busy, 1, now, Action::GiveUp),
-    ] {
-        let situation =
-            Situation { now, deadline, ready, permit, aside: None, in_flight, spool_at: Some(spool_at) };
-        assert_eq!(next_action(situation), expected, "{situation:?}");
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_the_sink_panics_over_is_lost_alone() {
     let mut bench = Bench::start(policy());
@@ -238,26 +185,6 @@ async fn a_failed_batch_comes_back_first_after_a_delay() {
     let notices = bench.notices.lock().unwrap().clone();
     assert_eq!(notices.len(), 2, "said once, and once that it is over: {notices:?}");
     assert_eq!(bench.shut_down(Duration::from_secs(1)).await.0.delivered, 8);
-}
-
-#[test]
-fn what_is_set_aside_is_tried_by_itself_and_waited_for() {
-    let now = Instant::now();
-    let at = |ms: u64| now + Duration::from_millis(ms);
-    let (idle, ship) = (Next::Idle, Next::Ship);
-    for (deadline, ready, permit, aside, in_flight, expected) in [
-        (None, ship, Permit::Busy, Permit::Go, 1, Action::SendAside),
-        (None, ship, Permit::Go, Permit::At(at(50)), 0, Action::Send),
-        (None, idle, Permit::Go, Permit::At(at(50)), 0, Action::Wait(Some(at(50)))),
-        (None, idle, Permit::Go, Permit::Busy, 1, Action::Wait(None)),
-        (Some(at(100)), idle, Permit::Go, Permit::At(at(50)), 0, Action::Wait(Some(at(50)))),
-        (Some(at(100)), idle, Permit::Go, Permit::At(at(150)), 0, Action::GiveUp),
-        (Some(now), idle, Permit::Go, Permit::Go, 0, Action::GiveUp),
-    ] {
-        let aside = Some(aside);
-        let situation = Situation { now, deadline, ready, permit, aside, in_flight, spool_at: None };
-        assert_eq!(next_action(situation), expected, "{situation:?}");
-    }
 }
 
 impl Bench {

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::telemetry::delivery::spool::Folder;
-use crate::telemetry::delivery::{Delivery, Runtime};
+use crate::telemetry::delivery::{Delivery, Runtime, Tally};
 
 const PLENTY: u64 = 1 << 30;
 
