@@ -262,6 +262,24 @@ async fn a_missing_group_and_stream_are_created_as_told_and_nothing_is_lost_mean
 }
 
 #[tokio::test]
+async fn a_group_that_cannot_be_told_how_long_to_keep_lines_keeps_none_waiting() {
+    for answer in [Answer::error(501, "NotImplemented"), Answer::hang()] {
+        let logs = CloudWatch::start();
+        logs.always(Operation::PutRetentionPolicy, answer);
+        let app = serve(routes(), &logs, &[("CLOUDWATCH_RETENTION_DAYS", "30")]).await;
+        let mut caller = Caller::connect(app.address).await;
+        for call in 1..=3 {
+            caller.get(HOME).await;
+            logs.wait_for(2 * call).await;
+        }
+        // Once before the group is there, and once for the group that is new.
+        assert!(logs.calls(Operation::PutRetentionPolicy) <= 2);
+        assert_eq!(stop(app).await.0["cloudwatch"].lost(), 0);
+        logs.assert_clean();
+    }
+}
+
+#[tokio::test]
 async fn a_stream_and_a_group_deleted_in_mid_run_are_created_again() {
     let logs = CloudWatch::start();
     let app = serve(routes(), &logs, &[]).await;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get as on_get;
@@ -97,6 +99,33 @@ async fn seen(variables: &[(&str, &str)], request: &str) -> Arc<RequestRecord> {
     let record = app.record().await;
     app.finish().await;
     record
+}
+
+/// A value that notes something while it is made one: whether it could.
+struct Told(Exchange);
+
+impl From<Told> for Value {
+    fn from(Told(exchange): Told) -> Self {
+        let (done, noted) = mpsc::channel();
+        thread::spawn(move || {
+            exchange.set_user("worf");
+            done.send(())
+        });
+        noted.recv_timeout(Duration::from_secs(10)).is_ok().into()
+    }
+}
+
+#[tokio::test]
+async fn what_is_made_an_attribute_may_note_something_meanwhile() {
+    let told = || async {
+        let exchange = Exchange::current().unwrap();
+        exchange.set_attribute("app.told", Told(exchange.clone()));
+    };
+    let mut app = Observed::start(Router::new().route("/told", on_get(told)), &[]).await;
+    app.ask(&head("GET /told HTTP/1.1\nhost: localhost")).await;
+    let record = app.record().await;
+    assert_eq!((record.user.as_deref(), &attributes(&record)["app.told"]), (Some("worf"), &true.into()));
+    app.finish().await;
 }
 
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a [(&'a str, Is)]);

@@ -3,7 +3,7 @@
 mod answer;
 mod shortcut;
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_config::BehaviorVersion;
@@ -19,6 +19,7 @@ use http::header::CONTENT_LENGTH;
 use reqwest::Url;
 use secrecy::ExposeSecret as _;
 use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout};
 use tracing::Level;
 
 use self::answer::Failure;
@@ -32,6 +33,9 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// How long a call may take: the SDK has no limit of its own, and a peer that never answers would be waited for for
 /// ever. A slow answer is waited for, because what is sent again is stored again.
 const CALL: Duration = Duration::from_secs(15);
+/// How long a group may take to be told how long to keep lines, and how soon it is told again where it did not answer.
+const KEEP: Duration = Duration::from_secs(3);
+const KEEP_AGAIN: Duration = Duration::from_secs(60);
 /// The most bytes and the longest time from the first line to the last that one call takes, by the API's model
 /// (2014-03-28).
 const LARGEST: usize = 1 << 20;
@@ -63,8 +67,8 @@ pub(super) struct Stream {
     notice: Notice,
     /// Made at the first call: finding credentials can take seconds.
     service: OnceCell<Service>,
-    /// What is left to be done to the group, once it is there.
-    retention: Mutex<Option<i32>>,
+    /// What is left to be done to the group, once it is there, and from when on.
+    retention: Mutex<Option<(i32, Instant)>>,
 }
 
 /// The service, to be called.
@@ -106,7 +110,7 @@ impl Access {
 
 impl Stream {
     pub(super) fn new(place: Place, form: Arc<Form>, access: Access, notice: Notice) -> Self {
-        let retention = Mutex::new(place.retention_days);
+        let retention = Mutex::new(place.retention_days.map(|days| (days, Instant::now())));
         Self { place, form, access, notice, service: OnceCell::new(), retention }
     }
 
@@ -180,20 +184,26 @@ impl Stream {
         let call = client.create_log_group().log_group_name(&self.place.group).set_log_group_class(class);
         answer::created(call.send().await.map(|_| ())).map_err(Failure::or_retry)?;
         // A group that is new keeps lines for ever.
-        self.set_retention(self.place.retention_days);
+        if let Some(days) = self.place.retention_days {
+            self.keep_from(days, Instant::now());
+        }
         Ok(())
     }
 
-    /// Tells the group how long to keep lines, once. That it may not be told is said, and keeps no line waiting.
+    /// Tells the group how long to keep lines, once. That it may not be told is said; where it does not answer, lines wait
+    /// for that once a minute, and not for long.
     async fn keep_for(&self, client: &Client) {
-        let Some(days) = self.set_retention(None) else { return };
+        let due = self.retention().take_if(|(_, from)| *from <= Instant::now());
+        let Some((days, _)) = due else { return };
         let call = client.put_retention_policy().log_group_name(&self.place.group).retention_in_days(days);
-        let Err(error) = call.send().await else { return };
+        let Ok(answer) = timeout(KEEP, call.send()).await else {
+            return self.keep_from(days, Instant::now() + KEEP_AGAIN);
+        };
+        let Err(error) = answer else { return };
         match answer::failure(&error) {
-            // The group may not be there yet.
-            Failure::NotThere(_) | Failure::Other(SendError::Retry { .. }) => {
-                self.set_retention(Some(days));
-            }
+            // The group may not be there yet, and is told when it is.
+            Failure::NotThere(_) => self.keep_from(days, Instant::now()),
+            Failure::Other(SendError::Retry { .. }) => self.keep_from(days, Instant::now() + KEEP_AGAIN),
             Failure::Other(_) => {
                 let (group, code) = (&self.place.group, error.code().unwrap_or("no answer"));
                 let text = format!(
@@ -204,11 +214,12 @@ impl Stream {
         }
     }
 
-    fn set_retention(&self, days: Option<i32>) -> Option<i32> {
-        std::mem::replace(
-            &mut *self.retention.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
-            days,
-        )
+    fn keep_from(&self, days: i32, from: Instant) {
+        *self.retention() = Some((days, from));
+    }
+
+    fn retention(&self) -> MutexGuard<'_, Option<(i32, Instant)>> {
+        self.retention.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

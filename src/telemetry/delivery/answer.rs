@@ -13,7 +13,7 @@ const LONGEST: usize = 64 * 1024;
 /// # Errors
 ///
 /// The answer breaks off; what has come of it is in `body`.
-pub async fn read_beginning(response: &mut Response, body: &mut Vec<u8>) -> reqwest::Result<()> {
+pub(crate) async fn read_beginning(response: &mut Response, body: &mut Vec<u8>) -> reqwest::Result<()> {
     while body.len() < LONGEST
         && let Some(chunk) = response.chunk().await?
     {
@@ -25,7 +25,7 @@ pub async fn read_beginning(response: &mut Response, body: &mut Vec<u8>) -> reqw
 /// The text on one line, and `most` characters of it, to be put behind what it was said about; empty where nothing was
 /// said.
 #[must_use]
-pub fn excerpt(text: &str, most: usize) -> String {
+pub(crate) fn excerpt(text: &str, most: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line: String = line.chars().filter(|c| !c.is_control()).take(most).collect();
     if line.is_empty() { line } else { format!(" (it said: {line})") }
@@ -33,7 +33,7 @@ pub fn excerpt(text: &str, most: usize) -> String {
 
 /// An error and its sources on one line, each unless it has been said: the outermost alone rarely says what happened.
 #[must_use]
-pub fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     successors(error.source(), |&source| source.source()).fold(error.to_string(), |mut text, source| {
         let said = source.to_string();
         if !text.contains(&said) {

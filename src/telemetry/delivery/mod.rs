@@ -32,7 +32,7 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-pub use self::answer::{chain, excerpt, read_beginning};
+pub(super) use self::answer::{chain, excerpt, read_beginning};
 pub use self::batch::Limits;
 pub use self::gate::Backoff;
 pub use self::ledger::{Books, Ledger, Tally};

@@ -235,29 +235,25 @@ impl<T> Queue<T> {
     /// Takes what has been drawn where it came up, and has `draw` make of the rest of what has come what will be sent of
     /// it; says whether anything has come. What it makes nothing of is lost, and counted under `reason`.
     pub(super) fn draw(&self, reason: &'static str, mut draw: impl FnMut(T) -> Option<T>) -> bool {
-        let pieces = self.0.asks.gathered.map_or_else(Vec::new, |gathered| {
-            let entry = |Piece { bytes, mark, measure }, since| Entry {
-                thing: gathered(bytes, mark),
-                measure,
-                since,
-            };
-            self.0.sheaves.take(entry)
+        let (pieces, since) = self.0.asks.gathered.map_or_else(Default::default, |gathered| {
+            self.0.sheaves.take(|Piece { bytes, mark, measure }| (gathered(bytes, mark), measure))
         });
-        let mut came = !pieces.is_empty();
-        let mut fresh = {
-            let mut waiting = self.waiting();
-            waiting.sum = pieces.iter().fold(waiting.sum, |sum, entry| sum.plus(entry.measure));
-            waiting.entries.extend(pieces);
-            came |= waiting.came.take().is_some();
-            std::mem::take(&mut waiting.fresh)
-        };
+        let mut waiting = self.waiting();
+        // All of it for as long as the first: whose turn it is goes by the oldest, which is looked for in front. What is
+        // taken for a little older waits no longer.
+        let since = since.into_iter().chain(waiting.came.take()).min();
+        let Some(since) = since else { return false };
+        waiting.sum = pieces.iter().fold(waiting.sum, |sum, (_, measure)| sum.plus(*measure));
+        waiting.entries.extend(pieces.into_iter().map(|(thing, measure)| Entry { thing, measure, since }));
+        let mut fresh = std::mem::take(&mut waiting.fresh);
+        drop(waiting);
         if fresh.is_empty() {
-            return came;
+            return true;
         }
         let mut lost = Measure::default();
         let drawn: Vec<_> = fresh
             .drain(..)
-            .filter_map(|Entry { thing, measure, since }| {
+            .filter_map(|Entry { thing, measure, .. }| {
                 let drawn = draw(thing).map(|thing| Entry { thing, measure, since });
                 lost = if drawn.is_none() { lost.plus(measure) } else { lost };
                 drawn
@@ -348,7 +344,8 @@ impl<T> Queue<T> {
     /// Takes nothing any more.
     pub(super) fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
-        // Whoever has not seen it is done when these locks can be had.
+        // Whoever has not seen it is done when these locks can be had; but for who is writing to disk, whose item is there
+        // for the next process.
         drop(self.waiting());
         self.0.sheaves.are_empty();
         self.0.wake.notify_one();

@@ -117,20 +117,21 @@ impl Sheaf {
         std::mem::take(&mut self.sum)
     }
 
-    /// Appends all of it to `taken`, oldest first, as what `make` makes of a piece and since when it waits.
-    fn take<T>(&mut self, taken: &mut Vec<T>, make: impl Fn(Piece, Instant) -> T) {
-        let Some(since) = self.since.take() else { return };
+    /// Appends all of it to `taken`, oldest first, as what `make` makes of a piece; since when the first waits.
+    fn take<T>(&mut self, taken: &mut Vec<T>, make: impl Fn(Piece) -> T) -> Option<Instant> {
+        let since = self.since.take()?;
         self.sum = Measure::default();
         let bound: usize = self.full.iter().map(|bound| bound.pieces.len()).sum();
         taken.reserve(bound + self.pieces.len());
         for Bound { bytes, pieces } in self.full.drain(..) {
-            taken.extend(apart(&bytes, &pieces).map(|piece| make(piece, since)));
+            taken.extend(apart(&bytes, &pieces).map(&make));
         }
         // A copy, and not the memory itself: of that there is enough for many more, while it is in the processor's cache.
         let bytes = Bytes::copy_from_slice(&self.bytes);
-        taken.extend(apart(&bytes, &self.pieces).map(|piece| make(piece, since)));
+        taken.extend(apart(&bytes, &self.pieces).map(&make));
         self.bytes.clear();
         self.pieces.clear();
+        Some(since)
     }
 }
 
@@ -184,11 +185,11 @@ impl Sheaves {
         self.all().filter(|sheaf| sheaf.since.is_some()).count() == 0
     }
 
-    /// What `make` makes of each piece in all of them, and of since when it waits.
-    pub(super) fn take<T>(&self, make: impl Fn(Piece, Instant) -> T) -> Vec<T> {
+    /// What `make` makes of each piece in all of them, and since when the first of all waits.
+    pub(super) fn take<T>(&self, make: impl Fn(Piece) -> T) -> (Vec<T>, Option<Instant>) {
         let mut taken = Vec::new();
-        self.all().for_each(|mut sheaf| sheaf.take(&mut taken, &make));
-        taken
+        let since = self.all().filter_map(|mut sheaf| sheaf.take(&mut taken, &make)).min();
+        (taken, since)
     }
 
     fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Sheaf>> {
@@ -204,7 +205,7 @@ mod tests {
     const ONE: Measure = Measure { weight: 3, items: 2 };
 
     fn taken(sheaves: &Sheaves) -> Vec<Piece> {
-        sheaves.take(|piece, _| piece)
+        sheaves.take(|piece| piece).0
     }
 
     #[test]

@@ -332,6 +332,12 @@ impl<S: Sink> Worker<S> {
     /// Writes everything that is left, for the next process, and counts as lost what cannot be written. What is on its
     /// way may arrive all the same; nobody will know.
     fn give_up(mut self) {
+        // Where nobody has said that this is the end, something would go on coming.
+        self.queue.close();
+        // What has been answered meanwhile is known.
+        while let Some(answer) = self.sending.try_join_next_with_id() {
+            self.settle(answer);
+        }
         self.spool_again = None;
         self.draw();
         while self.spool_at(Instant::now(), self.queue.waits()).is_some() && self.spool_again.is_none() {

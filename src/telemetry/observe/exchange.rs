@@ -140,7 +140,9 @@ impl Exchange {
 
     /// Adds an attribute to the server span, or replaces one; no-op once the exchange is over.
     pub fn set_attribute(&self, key: &'static str, value: impl Into<Value>) {
-        self.state().facts.set_attribute(KeyValue::new(key, value));
+        // Before the lock is taken: to convert it is the caller's code, which may log.
+        let attribute = KeyValue::new(key, value);
+        self.state().facts.set_attribute(attribute);
     }
 
     /// Whether a view will be told of it.

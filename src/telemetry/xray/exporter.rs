@@ -28,6 +28,9 @@ const SMALLEST: usize = document::LEAST;
 const BURST: usize = 100_000;
 /// How long a daemon is given to take a burst from its socket.
 const PAUSE: Duration = Duration::from_millis(2);
+/// What may be sent where it was drawn, in bytes within a time, by all threads together: what fits into the socket, and
+/// what a daemon that keeps up takes meanwhile. The rest is the worker's, which pauses.
+const AT_ONCE: (usize, Duration) = (2 * BURST, Duration::from_millis(1));
 /// How long an address is believed.
 const FRESH: Duration = Duration::from_secs(60);
 
@@ -41,8 +44,30 @@ pub(super) struct Daemon {
     most: AtomicUsize,
     /// Whether several datagrams may be sent with one call.
     joins: AtomicBool,
-    /// Where documents are put together that are sent where they were drawn.
-    run: Mutex<Run>,
+    at_once: Mutex<AtOnce>,
+}
+
+/// What is sent where it was drawn.
+#[derive(Debug, Default)]
+struct AtOnce {
+    /// Where documents are put together.
+    run: Run,
+    /// How much was sent, and since when.
+    sent: usize,
+    since: Option<Instant>,
+}
+
+impl AtOnce {
+    /// Whether so much may be sent now.
+    fn takes(&mut self, bytes: usize, now: Instant) -> bool {
+        let (most, within) = AT_ONCE;
+        if self.since.is_none_or(|since| now.duration_since(since) >= within) {
+            (self.sent, self.since) = (0, Some(now));
+        }
+        let takes = self.sent + bytes <= most;
+        self.sent += if takes { bytes } else { 0 };
+        takes
+    }
 }
 
 /// A way to the daemon, until its name is looked up again.
@@ -61,7 +86,7 @@ impl Daemon {
             route: Mutex::default(),
             most: AtomicUsize::new(document::LARGEST),
             joins: AtomicBool::new(true),
-            run: Mutex::default(),
+            at_once: Mutex::default(),
         }
     }
 
@@ -215,12 +240,17 @@ impl Sink for Daemon {
         let largest = self.largest_joined(&route).min(self.most.load(Ordering::Relaxed));
         let documents: Vec<_> = documents.collect();
         let lengths = || documents.iter().map(|document| HEADER.len() + document.len());
+        let together = lengths().map(room).sum();
         // Before any is sent, for the worker sends all.
-        if lengths().any(|length| length > largest) || lengths().map(room).sum::<usize>() > BURST {
+        if lengths().any(|length| length > largest) || together > BURST {
             return false;
         }
         // Another thread is at it, or one has panicked over it: the worker has time.
-        let Ok(mut run) = self.run.try_lock() else { return false };
+        let Ok(mut at_once) = self.at_once.try_lock() else { return false };
+        if !at_once.takes(together, Instant::now()) {
+            return false;
+        }
+        let run = &mut at_once.run;
         run.clear();
         for (document, length) in documents.iter().zip(lengths()) {
             if !run.takes(length) {

@@ -226,3 +226,18 @@ async fn the_worker_is_woken_for_what_is_drawn_at_once_as_for_all_else() {
     queue.draw("odd", Some);
     assert!(!queue.attend(false));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_drawn_late_waits_as_long_as_the_first() {
+    let queue = queue(1000, 100);
+    let begun = Instant::now();
+    queue.push(1);
+    tokio::time::advance(Duration::from_millis(40)).await;
+    assert!(queue.push_drawn(2, true, MARK, byte));
+    queue.draw("odd", Some);
+    assert_eq!(
+        queue.waits(),
+        (Measure { weight: 3, items: 2 }, Some(begun)),
+        "what was pushed first is not in front"
+    );
+}

@@ -172,10 +172,16 @@ impl Log {
     /// Writes what is queued; the oldest of it since `since`. What could not be written stays queued; what there is no
     /// room for, or its sink panics over, is lost, unless it is in memory as well.
     pub(in super::super) fn append(&self, group: Group, since: Instant) -> Vec<Fate> {
+        self.append_behind(group, since).0
+    }
+
+    /// The same, and what waited there before it.
+    fn append_behind(&self, group: Group, since: Instant) -> (Vec<Fate>, Measure) {
         let admitted = self.admit(&group);
         let entries: Vec<_> =
             group.entries.iter().map(|entry| (u64::from(entry.items()), entry.out)).collect();
         let mut state = self.own.change();
+        let before = state.unread();
         let (fates, failure) = state.store.append(group, admitted, now());
         if state.store.unread().0.entries > 0 {
             state.since = state.since.or(Some(since));
@@ -209,7 +215,7 @@ impl Log {
             None if failed == 0 && kept > 0 => self.own.status.spool_works(),
             None => {}
         }
-        fates
+        (fates, before)
     }
 
     /// Writes one item that is queued, on behalf of whoever pushed it; what waited before it. `None`: it is still
@@ -222,8 +228,7 @@ impl Log {
     ) -> Option<Measure> {
         let mut group = Group::default();
         group.add(rank, items, false, encode);
-        let before = self.waits().0;
-        let fates = self.append(group, Instant::now());
+        let (fates, before) = self.append_behind(group, Instant::now());
         (fates != [Fate::Failed]).then_some(before)
     }
 

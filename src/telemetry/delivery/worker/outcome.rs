@@ -7,8 +7,12 @@ use tokio::time::Instant;
 
 use super::{Batch, Worker};
 use crate::telemetry::delivery::PANICKED;
+use crate::telemetry::delivery::answer::excerpt;
 use crate::telemetry::delivery::ledger::Tally;
 use crate::telemetry::delivery::sink::{SendError, Sent, Sink};
+
+/// How much is shown of what was said, in characters.
+const EXCERPT: usize = 300;
 
 impl<S: Sink> Worker<S> {
     pub(super) fn settle(&mut self, answer: Result<(Id, Result<Sent, SendError>), JoinError>) {
@@ -21,10 +25,11 @@ impl<S: Sink> Worker<S> {
                 if batch.aside {
                     self.aside.gate().succeeded(now);
                 }
-                if self.gate.failures() == 0 {
+                let taken = taken(&batch, &sent);
+                if self.gate.failures() == 0 && taken > 0 {
                     self.status.succeeded();
                 }
-                self.delivered(&batch, &sent);
+                self.delivered(&batch, &sent, taken);
             }
             Ok((_, Err(SendError::Retry { after, cause }))) => {
                 self.failed(batch, now, after, &cause.to_string());
@@ -46,24 +51,25 @@ impl<S: Sink> Worker<S> {
         }
     }
 
-    fn delivered(&self, batch: &Batch<S::Item>, sent: &Sent) {
-        let measure = batch.measure();
-        self.enter(batch, |tally| {
-            let mut left = measure.items;
-            for (reason, items) in &sent.rejected {
+    /// Of what was sent, `taken` items were delivered.
+    fn delivered(&self, batch: &Batch<S::Item>, sent: &Sent, taken: u64) {
+        let rest = if taken > 0 { "the rest was delivered" } else { "nothing was delivered" };
+        let why = format!("{rest}{}", excerpt(&sent.said, EXCERPT));
+        let mut left = batch.measure().items - taken;
+        let rejected: Vec<_> = sent
+            .rejected
+            .iter()
+            .map(|(reason, items)| {
                 let items = left.min(*items);
-                tally.drop_queued(reason, items);
                 left -= items;
-            }
-            tally.deliver(left);
+                (*reason, items)
+            })
+            .collect();
+        self.enter(batch, |tally| {
+            rejected.iter().for_each(|(reason, items)| tally.drop_queued(reason, *items));
+            tally.deliver(taken);
         });
-        for (reason, items) in &sent.rejected {
-            self.status.lost(
-                *items,
-                reason,
-                &format!("the destination took the rest; it said: {:?}", sent.said),
-            );
-        }
+        rejected.iter().for_each(|(reason, items)| self.status.lost(*items, reason, &why));
     }
 
     /// Enters what became of a batch, which is done with.
@@ -112,4 +118,10 @@ impl<S: Sink> Worker<S> {
         self.enter(batch, |tally| tally.drop_queued(reason, measure.items));
         self.status.lost(measure.items, reason, cause);
     }
+}
+
+/// How many items of a batch were not rejected.
+fn taken<T>(batch: &Batch<T>, sent: &Sent) -> u64 {
+    let rejected = sent.rejected.iter().map(|(_, items)| *items).fold(0, u64::saturating_add);
+    batch.measure().items.saturating_sub(rejected)
 }

@@ -366,6 +366,55 @@ async fn a_destination_that_hangs_does_not_outlast_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_answered_at_the_deadline_is_delivered() {
+    // Which of two things that have happened is looked at first is left to chance.
+    for _ in 0..30 {
+        let mut bench = Bench::start(policy());
+        bench.push(1..=4);
+        let (_, _, answer) = bench.asked().await;
+        answer.send(Ok(Sent::default())).unwrap();
+        let (tally, _) = bench.shut_down(Duration::ZERO).await;
+        assert_eq!(tally.delivered, 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_can_name_a_deadline_any_more_nothing_is_taken() {
+    let mut bench = Bench::start(policy());
+    bench.push([1]);
+    tokio::task::yield_now().await;
+    drop(bench.deadline);
+    bench.worker.join_next().await.unwrap().unwrap();
+    assert!(!bench.queue.push(2));
+    let tally = bench.queue.ledger().tally();
+    assert_eq!(
+        (tally.queued, tally.dropped[UNDELIVERED], tally.dropped["shut_down"]),
+        (0, 1, 1),
+        "{tally:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_taken_is_told_by_what_became_of_the_rest() {
+    for (rejected, rest) in [(1, "the rest was delivered"), (9, "nothing was delivered")] {
+        let mut bench = Bench::start(policy());
+        bench.push(1..=4);
+        let sent = Sent { rejected: vec![("odd", rejected)], said: "no\nway".to_owned() };
+        bench.answer(Ok(sent)).await;
+        bench.asked.close();
+        let is_settled = || bench.queue.ledger().tally().queued == 0;
+        while !is_settled() {
+            tokio::task::yield_now().await;
+        }
+        let lost = rejected.min(4);
+        let expected = format!("there: {lost} items are lost (odd): {rest} (it said: no way)");
+        assert_eq!(*bench.notices.lock().unwrap(), [expected]);
+        let sentence = bench.status.sentence();
+        assert_eq!(sentence.starts_with("delivering to there"), rejected < 4, "{sentence}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_beyond_the_deadline_is_not_waited_for() {
     let mut bench = Bench::start(policy());
     bench.push([1]);

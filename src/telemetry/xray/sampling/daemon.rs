@@ -32,7 +32,7 @@ pub enum DaemonError {
     Refused {
         /// The answer's status.
         status: StatusCode,
-        /// What it says, after a colon, if it says anything.
+        /// What it says, in brackets behind a blank, if it says anything.
         excerpt: String,
     },
     /// The answer is larger than 1 MiB, or has no end of pages.
