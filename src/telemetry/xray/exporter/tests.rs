@@ -107,19 +107,6 @@ async fn drawn_documents_are_sent_at_once_where_that_takes_no_waiting() {
     assert_eq!(receiver.try_recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock, "all or none");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_sent_at_once_is_no_more_than_the_socket_has_room_for() {
-    let (most, within) = AT_ONCE;
-    let mut at_once = AtOnce::default();
-    let mut takes = |bytes| at_once.takes(bytes, Instant::now());
-    assert!(takes(most / 2) && takes(most / 2), "by two threads");
-    assert!(!takes(1), "and not by a third");
-    tokio::time::advance(within - Duration::from_nanos(1)).await;
-    assert!(!takes(1));
-    tokio::time::advance(Duration::from_nanos(1)).await;
-    assert!(takes(most) && !takes(1), "afterwards as much again");
-}
-
 #[tokio::test]
 async fn what_cannot_be_sent_together_is_sent_alone_from_then_on() {
     let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
