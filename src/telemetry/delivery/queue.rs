@@ -239,7 +239,7 @@ impl<T> Queue<T> {
             self.0.sheaves.take(|Piece { bytes, mark, measure }| (gathered(bytes, mark), measure))
         });
         let mut waiting = self.waiting();
-        // All of it for as long as the first: whose turn it is goes by the oldest, which is looked for in front. What is
+        // All of it since the first of it came: what is due goes by the oldest, which is looked for in front, and what is
         // taken for a little older waits no longer.
         let since = since.into_iter().chain(waiting.came.take()).min();
         let Some(since) = since else { return false };
@@ -278,6 +278,7 @@ impl<T> Queue<T> {
     pub(super) fn attend(&self, soon: bool) -> bool {
         // Before it looks: whoever comes after that sees it.
         self.0.attended.store(soon, Ordering::Release);
+        // One lock after the other and never both: who draws on a sheaf may push.
         self.waiting().came.is_some() || !self.0.sheaves.are_empty()
     }
 
