@@ -52,8 +52,17 @@ struct Item {
     file: PathBuf,
     /// Where it ends in its file.
     end: u64,
-    /// Where its mark ends, at the latest.
+    /// Where its mark ends.
     settled: Option<u64>,
+}
+
+/// How many marks are written behind a place's own, where all `places` are settled at once: one for each run of numbers in
+/// a file.
+fn marks_behind(places: &[Place], place: &Place) -> usize {
+    let same = |other: &&Place| (other.rank, other.segment) == (place.rank, place.segment);
+    let numbers: Vec<_> = places.iter().filter(same).map(|place| place.number).collect();
+    let begins_a_run = |pair: &&[u32]| pair[1] > place.number && pair[0] + 1 != pair[1];
+    numbers.windows(2).filter(begins_a_run).count()
 }
 
 /// A store, and what must be in it.
@@ -129,8 +138,10 @@ impl Model {
         }
         let (places, bodies) = self.out.swap_remove(which % self.out.len());
         self.store.settle(&places);
-        for item in self.items.iter_mut().filter(|item| bodies.contains(&item.body)) {
-            item.settled = Some(length(&item.file));
+        for item in &mut self.items {
+            let Some(at) = bodies.iter().position(|body| *body == item.body) else { continue };
+            let later = marks_behind(&places, &places[at]) * HEADER;
+            item.settled = Some(length(&item.file).saturating_sub(later as u64));
         }
         self.items.retain(|item| item.file.exists());
     }
@@ -192,6 +203,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (any::<usize>(), 0_u64..300).prop_map(|cut| Step::Crash(Some(cut))),
     ];
     prop::collection::vec(step, 1..40)
+}
+
+#[test]
+fn a_mark_that_is_cut_takes_none_before_it_along() {
+    let mut model = Model::new();
+    for out in [false, true, false] {
+        model.append(&[(Rank::Notable, 0)], out);
+    }
+    // The first and the third, of which each has a mark of its own.
+    model.read(2);
+    model.settle(1);
+    model.crash(Some((0, 1)));
+    model.check();
+    assert_eq!(model.store.left().items, 2);
 }
 
 proptest! {
