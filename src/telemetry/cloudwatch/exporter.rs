@@ -34,8 +34,8 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// ever. A slow answer is waited for, because what is sent again is stored again.
 const CALL: Duration = Duration::from_secs(15);
 /// How long a group may take to be told how long to keep lines, and how soon it is told again where it did not answer.
-const KEEP: Duration = Duration::from_secs(3);
-const KEEP_AGAIN: Duration = Duration::from_secs(60);
+const TELL: Duration = Duration::from_secs(3);
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// The most bytes and the longest time from the first line to the last that one call takes, by the API's model
 /// (2014-03-28).
 const LARGEST: usize = 1 << 20;
@@ -67,8 +67,8 @@ pub(super) struct Stream {
     notice: Notice,
     /// Made at the first call: finding credentials can take seconds.
     service: OnceCell<Service>,
-    /// What is left to be done to the group, once it is there, and from when on.
-    retention: Mutex<Option<(i32, Instant)>>,
+    /// From when on the group is to be told how long to keep lines, where that is left to be done.
+    retention: Mutex<Option<Instant>>,
 }
 
 /// The service, to be called.
@@ -110,7 +110,7 @@ impl Access {
 
 impl Stream {
     pub(super) fn new(place: Place, form: Arc<Form>, access: Access, notice: Notice) -> Self {
-        let retention = Mutex::new(place.retention_days.map(|days| (days, Instant::now())));
+        let retention = Mutex::new(Some(Instant::now()));
         Self { place, form, access, notice, service: OnceCell::new(), retention }
     }
 
@@ -184,26 +184,26 @@ impl Stream {
         let call = client.create_log_group().log_group_name(&self.place.group).set_log_group_class(class);
         answer::created(call.send().await.map(|_| ())).map_err(Failure::or_retry)?;
         // A group that is new keeps lines for ever.
-        if let Some(days) = self.place.retention_days {
-            self.keep_from(days, Instant::now());
-        }
+        self.tell_from(Instant::now());
         Ok(())
     }
 
     /// Tells the group how long to keep lines, once. That it may not be told is said; where it does not answer, lines wait
     /// for that once a minute, and not for long.
     async fn keep_for(&self, client: &Client) {
-        let due = self.retention().take_if(|(_, from)| *from <= Instant::now());
-        let Some((days, _)) = due else { return };
+        let Some(days) = self.place.retention_days else { return };
+        if self.retention().take_if(|from| *from <= Instant::now()).is_none() {
+            return;
+        }
         let call = client.put_retention_policy().log_group_name(&self.place.group).retention_in_days(days);
-        let Ok(answer) = timeout(KEEP, call.send()).await else {
-            return self.keep_from(days, Instant::now() + KEEP_AGAIN);
+        let Ok(answer) = timeout(TELL, call.send()).await else {
+            return self.tell_from(Instant::now() + TELL_AGAIN);
         };
         let Err(error) = answer else { return };
         match answer::failure(&error) {
             // The group may not be there yet, and is told when it is.
-            Failure::NotThere(_) => self.keep_from(days, Instant::now()),
-            Failure::Other(SendError::Retry { .. }) => self.keep_from(days, Instant::now() + KEEP_AGAIN),
+            Failure::NotThere(_) => self.tell_from(Instant::now()),
+            Failure::Other(SendError::Retry { .. }) => self.tell_from(Instant::now() + TELL_AGAIN),
             Failure::Other(_) => {
                 let (group, code) = (&self.place.group, error.code().unwrap_or("no answer"));
                 let text = format!(
@@ -214,11 +214,11 @@ impl Stream {
         }
     }
 
-    fn keep_from(&self, days: i32, from: Instant) {
-        *self.retention() = Some((days, from));
+    fn tell_from(&self, from: Instant) {
+        *self.retention() = Some(from);
     }
 
-    fn retention(&self) -> MutexGuard<'_, Option<(i32, Instant)>> {
+    fn retention(&self) -> MutexGuard<'_, Option<Instant>> {
         self.retention.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

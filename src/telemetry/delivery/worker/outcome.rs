@@ -25,11 +25,7 @@ impl<S: Sink> Worker<S> {
                 if batch.aside {
                     self.aside.gate().succeeded(now);
                 }
-                let taken = taken(&batch, &sent);
-                if self.gate.failures() == 0 && taken > 0 {
-                    self.status.succeeded();
-                }
-                self.delivered(&batch, &sent, taken);
+                self.delivered(&batch, &sent);
             }
             Ok((_, Err(SendError::Retry { after, cause }))) => {
                 self.failed(batch, now, after, &cause.to_string());
@@ -51,24 +47,23 @@ impl<S: Sink> Worker<S> {
         }
     }
 
-    /// Of what was sent, `taken` items were delivered.
-    fn delivered(&self, batch: &Batch<S::Item>, sent: &Sent, taken: u64) {
-        let rest = if taken > 0 { "the rest was delivered" } else { "nothing was delivered" };
-        let why = format!("{rest}{}", excerpt(&sent.said, EXCERPT));
-        let mut left = batch.measure().items - taken;
-        let rejected: Vec<_> = sent
-            .rejected
-            .iter()
-            .map(|(reason, items)| {
-                let items = left.min(*items);
-                left -= items;
-                (*reason, items)
-            })
-            .collect();
+    fn delivered(&self, batch: &Batch<S::Item>, sent: &Sent) {
+        let mut taken = batch.measure().items;
+        let mut reject = |(reason, items): &(&'static str, u64)| {
+            let items = taken.min(*items);
+            taken -= items;
+            (*reason, items)
+        };
+        let rejected: Vec<_> = sent.rejected.iter().map(&mut reject).collect();
+        if self.gate.failures() == 0 && taken > 0 {
+            self.status.succeeded();
+        }
         self.enter(batch, |tally| {
             rejected.iter().for_each(|(reason, items)| tally.drop_queued(reason, *items));
             tally.deliver(taken);
         });
+        let rest = if taken > 0 { "the rest was delivered" } else { "nothing was delivered" };
+        let why = format!("{rest}{}", excerpt(&sent.said, EXCERPT));
         rejected.iter().for_each(|(reason, items)| self.status.lost(*items, reason, &why));
     }
 
@@ -118,10 +113,4 @@ impl<S: Sink> Worker<S> {
         self.enter(batch, |tally| tally.drop_queued(reason, measure.items));
         self.status.lost(measure.items, reason, cause);
     }
-}
-
-/// How many items of a batch were not rejected.
-fn taken<T>(batch: &Batch<T>, sent: &Sent) -> u64 {
-    let rejected = sent.rejected.iter().map(|(_, items)| *items).fold(0, u64::saturating_add);
-    batch.measure().items.saturating_sub(rejected)
 }
