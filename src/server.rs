@@ -155,10 +155,11 @@ impl Connections {
         stream.set_nodelay(true).ok();
         let asked = Arc::new(AtomicBool::new(false));
         let silent = silent(Arc::clone(&asked));
+        let known = Peer::from(peer);
         let service = TowerToHyperService::new(app.map_request(move |request: http::Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(known.clone());
             request
         }));
         let (mut builder, cut) = (self.builder.clone(), self.cut.clone());

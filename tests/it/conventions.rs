@@ -336,7 +336,7 @@ async fn attributes_follow_the_conventions_row_by_row() {
         for (key, is) in *rows {
             assert_row(fact, &record, key, *is);
         }
-        let peer = i64::from(record.request().peer.unwrap().port());
+        let peer = i64::from(record.request().peer.as_ref().unwrap().port());
         assert_row(fact, &record, "network.peer.port", Int(peer));
     }
 }

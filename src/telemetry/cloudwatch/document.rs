@@ -12,7 +12,7 @@ use tracing::Level;
 use crate::config::LineFormat;
 use crate::telemetry::delivery::{Mark, Rank};
 use crate::telemetry::observe::line::{self, one_line};
-use crate::telemetry::observe::{LogEvent, RequestRecord, Verdict, attributes_weight};
+use crate::telemetry::observe::{Address, LogEvent, RequestRecord, Verdict, attributes_weight};
 
 /// What one event takes of a call beside its text, in bytes, by the API's model (2014-03-28).
 pub(super) const OVERHEAD: usize = 26;
@@ -268,7 +268,7 @@ fn embedded_metrics(record: &RequestRecord, metrics: &Metrics) -> String {
 fn classic_access(record: &RequestRecord) -> String {
     let request = record.request();
     let time = DateTime::<Utc>::from(record.ended()).format("[%Y-%b-%d %H:%M]");
-    let client = request.client_address.map_or_else(|| "-".to_owned(), |client| client.to_string());
+    let client = request.client_address.as_ref().map_or("-", Address::as_str);
     let (method, scheme, path) = (&request.method, request.scheme.as_str(), &request.path);
     let query = request.query.iter().filter(|query| !query.is_empty());
     let query: String = query.flat_map(|query| ["?", query]).collect();

@@ -284,12 +284,12 @@ impl<T> Queue<T> {
 
     /// Wakes the worker where more than `before` gives it something to do.
     fn wake(&self, before: Measure, after: Measure, wake_at: &Limits, attended: bool) {
-        let reached = |sum: Measure| {
-            let batch = batch::is_full(wake_at, sum);
-            let behind = batch::is_behind(wake_at, sum);
-            (attended || sum != Measure::default(), batch, behind, self.is_half(sum))
-        };
-        if reached(before) != reached(after) {
+        let reached = |is: &dyn Fn(Measure) -> bool| is(after) && !is(before);
+        if !attended && before == Measure::default()
+            || reached(&|sum| batch::is_full(wake_at, sum))
+            || reached(&|sum| batch::is_behind(wake_at, sum))
+            || reached(&|sum| self.is_half(sum))
+        {
             self.0.wake.notify_one();
         }
     }

@@ -2,14 +2,13 @@
 //! described, for every backend that speaks of spans.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
-use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use http::Version;
 use opentelemetry::trace::Status;
 use opentelemetry::{InstrumentationScope, Value};
 
+use super::address::Address;
 use super::fault::Fault;
 use super::panic::PanicReport;
 use super::record::{Outcome, RequestFacts, RequestRecord, Stage, Verdict};
@@ -129,8 +128,7 @@ pub fn each_server_attribute(record: &RequestRecord, mut each: impl Attributes) 
 fn each_observed(record: &RequestRecord, each: &mut impl Attributes) {
     let request = record.request();
     let original = (!request.method_known).then(|| request.method.as_str());
-    let client = request.client_address.map(Address::of);
-    let peer = request.peer.map(|peer| Address::of(peer.ip().to_canonical()));
+    let peer = request.peer.as_ref();
     text(each, "http.request.method", Some(request.method_label()));
     text(each, "http.request.method_original", original);
     text(each, "http.route", request.route.as_deref());
@@ -139,9 +137,9 @@ fn each_observed(record: &RequestRecord, each: &mut impl Attributes) {
     text(each, "url.scheme", Some(request.scheme.as_str()));
     text(each, "server.address", request.server_address.as_deref());
     count(each, "server.port", request.server_port.map(u64::from));
-    text(each, "client.address", client.as_ref().map(Address::as_str));
-    text(each, "network.peer.address", peer.as_ref().map(Address::as_str));
-    count(each, "network.peer.port", request.peer.map(|peer| peer.port().into()));
+    text(each, "client.address", request.client_address.as_ref().map(Address::as_str));
+    text(each, "network.peer.address", peer.map(|peer| peer.address().as_str()));
+    count(each, "network.peer.port", peer.map(|peer| peer.port().into()));
     text(each, "network.protocol.version", Some(request.protocol_version));
     text(each, "user_agent.original", request.user_agent());
     count(each, "http.request.body.size", request.content_length);
@@ -177,67 +175,6 @@ fn outcome(outcome: Outcome) -> Option<&'static str> {
     }
 }
 
-/// An address as text, without an allocation. `Display` goes to more trouble over each of IPv4's, in case that it has to
-/// be padded, than all other attributes take together.
-#[derive(Debug, Clone, Copy)]
-pub struct Address {
-    text: [u8; Self::LONGEST],
-    length: usize,
-}
-
-impl Address {
-    const LONGEST: usize = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".len();
-
-    /// The text of `ip`.
-    #[must_use]
-    pub fn of(ip: IpAddr) -> Self {
-        let mut own = Self { text: [0; Self::LONGEST], length: 0 };
-        match ip {
-            IpAddr::V4(ip) => {
-                for (place, octet) in ip.octets().into_iter().enumerate() {
-                    if place > 0 {
-                        own.push(b'.');
-                    }
-                    own.push_number(octet);
-                }
-            }
-            // All of it fits.
-            IpAddr::V6(ip) => write!(own, "{ip}").unwrap_or_default(),
-        }
-        own
-    }
-
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.text.get_mut(self.length) {
-            *place = byte;
-            self.length += 1;
-        }
-    }
-
-    fn push_number(&mut self, number: u8) {
-        if number >= 100 {
-            self.push(b'0' + number / 100);
-        }
-        if number >= 10 {
-            self.push(b'0' + number / 10 % 10);
-        }
-        self.push(b'0' + number % 10);
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.text.get(..self.length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
-    }
-}
-
-impl fmt::Write for Address {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.bytes().for_each(|byte| self.push(byte));
-        Ok(())
-    }
-}
-
 /// What the `exception` event of a failed request says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exception {
@@ -268,19 +205,4 @@ pub fn exception(record: &RequestRecord) -> Option<Exception> {
         }
         Some(Exception { class: first.class.into(), message: first.message.clone(), stacktrace })
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn an_address_is_what_display_says(ip in any::<IpAddr>()) {
-            let address = Address::of(ip);
-            prop_assert_eq!(address.as_str(), ip.to_string());
-        }
-    }
 }

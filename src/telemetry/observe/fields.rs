@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry::{Array, Key, KeyValue, StringValue, Value};
@@ -20,6 +20,14 @@ const MAX_SOURCES: usize = 16;
 /// A count as an integer, as long as OpenTelemetry has one that is large enough.
 fn count(value: u64) -> Value {
     i64::try_from(value).map_or_else(|_| value.to_string().into(), Value::from)
+}
+
+/// A value as it is written, with room for most from the beginning.
+fn written(value: &dyn fmt::Debug) -> String {
+    let mut text = String::with_capacity(32);
+    // What cannot go on has said what it could.
+    write!(text, "{value:?}").ok();
+    text
 }
 
 /// The sources of an error, outermost first.
@@ -116,7 +124,7 @@ impl Visit for SpanFields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, format!("{value:?}"));
+        self.text(field, written(value));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
@@ -213,7 +221,7 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = format!("{value:?}");
+        let text = written(value);
         if field.name() == "message" {
             self.message = text;
         } else {

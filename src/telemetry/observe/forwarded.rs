@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
+use super::address::{Address, Peer};
 use super::record::Scheme;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -17,7 +18,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// What could be learned of the client's side of the proxies.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Origin {
-    pub(super) client: Option<IpAddr>,
+    pub(super) client: Option<Address>,
     /// Whether a proxy told the address.
     pub(super) forwarded: bool,
     pub(super) host: Option<String>,
@@ -26,17 +27,17 @@ pub(super) struct Origin {
 
 impl Origin {
     /// What is known where no proxy has told of anything.
-    pub(super) fn direct(peer: Option<SocketAddr>) -> Self {
-        Self { client: peer.map(|peer| peer.ip().to_canonical()), ..Self::default() }
+    pub(super) fn direct(peer: Option<&Peer>) -> Self {
+        Self { client: peer.map(|peer| peer.address().clone()), ..Self::default() }
     }
 }
 
 /// Reads `Forwarded`, else the `X-Forwarded-*` family, as far as `trusted` proxies vouch for them. That order is
 /// OpenTelemetry's; a proxy that writes only the older family and is trusted must not hand on a client's `Forwarded`.
-pub(super) fn origin(headers: &HeaderMap, peer: Option<SocketAddr>, trusted: &[IpNet]) -> Origin {
+pub(super) fn origin(headers: &HeaderMap, peer: Option<&Peer>, trusted: &[IpNet]) -> Origin {
     let direct = Origin::direct(peer);
     let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip));
-    if !direct.client.is_some_and(is_trusted) {
+    if !direct.client.as_ref().is_some_and(|client| is_trusted(client.ip())) {
         return direct;
     }
     let hops =
@@ -47,7 +48,7 @@ pub(super) fn origin(headers: &HeaderMap, peer: Option<SocketAddr>, trusted: &[I
         found.scheme = hop.scheme.or(found.scheme);
         // A hop that names no address, or none that can be read, ends what the proxies vouch for.
         let Some(ip) = hop.address.as_deref().and_then(node_ip) else { break };
-        (found.client, found.forwarded) = (Some(ip), true);
+        (found.client, found.forwarded) = (Some(ip.into()), true);
         if !is_trusted(ip) {
             break;
         }
@@ -151,12 +152,12 @@ mod tests {
             headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let trusted = ["10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap());
-        origin(&headers, Some(SocketAddr::new(peer.parse().unwrap(), 1)), &trusted)
+        origin(&headers, Some(&SocketAddr::new(peer.parse().unwrap(), 1).into()), &trusted)
     }
 
     fn client(peer: &str, xff: &str) -> (String, bool) {
         let origin = read(peer, &[("x-forwarded-for", xff)]);
-        (origin.client.unwrap().to_string(), origin.forwarded)
+        (origin.client.unwrap().as_str().to_owned(), origin.forwarded)
     }
 
     #[test]
@@ -201,7 +202,7 @@ mod tests {
     #[test]
     fn a_hop_that_names_no_address_ends_what_is_believed() {
         let origin = read("10.0.0.1", &[("forwarded", "for=6.6.6.6, proto=https")]);
-        assert_eq!(origin.client.unwrap().to_string(), "10.0.0.1");
+        assert_eq!(origin.client.unwrap().as_str(), "10.0.0.1");
         assert_eq!(origin.scheme, Some(Scheme::Https));
     }
 
@@ -214,7 +215,7 @@ mod tests {
                 r#"for="[2001:db8::1]:47";proto=https;host="a,b.example", for=10.2.2.2;by=10.0.0.1"#,
             )],
         );
-        assert_eq!(origin.client.unwrap().to_string(), "2001:db8::1");
+        assert_eq!(origin.client.unwrap().as_str(), "2001:db8::1");
         assert_eq!(origin.scheme, Some(Scheme::Https));
         assert_eq!(origin.host.as_deref(), Some("a,b.example"));
     }

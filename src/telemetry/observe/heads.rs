@@ -22,11 +22,65 @@ static KEPT: [HeaderName; 9] = [
 /// How much of a header's value is kept, in bytes: no user agent in the wild is longer.
 const LONGEST_HEADER: usize = 2048;
 
+/// The headers of a request that its record keeps, by an allow-list, where they are readable text; of a repeated one the
+/// first. Their values are in one piece of memory.
+#[derive(Debug, Clone, Default)]
+pub struct KeptHeaders {
+    text: String,
+    /// Where the value of each of the list ends, which begins where the one before has ended.
+    ends: [Option<u16>; KEPT.len()],
+}
+
+impl KeptHeaders {
+    fn of(values: [Option<&str>; KEPT.len()]) -> Self {
+        let values = values.map(|value| value.map(|value| value.get(..LONGEST_HEADER).unwrap_or(value)));
+        let mut text = String::with_capacity(values.iter().flatten().map(|value| value.len()).sum());
+        let ends = values.map(|value| {
+            text.push_str(value?);
+            u16::try_from(text.len()).ok()
+        });
+        Self { text, ends }
+    }
+
+    /// Each with its value, in the list's order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static HeaderName, &str)> {
+        let mut begin = 0;
+        KEPT.iter().zip(self.ends).filter_map(move |(name, end)| {
+            let end = usize::from(end?);
+            let value = self.text.get(begin..end)?;
+            begin = end;
+            Some((name, value))
+        })
+    }
+
+    /// A value by its header's name.
+    #[must_use]
+    pub fn get(&self, name: &HeaderName) -> Option<&str> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+}
+
+impl<'a> FromIterator<(HeaderName, &'a str)> for KeptHeaders {
+    fn from_iter<I: IntoIterator<Item = (HeaderName, &'a str)>>(all: I) -> Self {
+        let mut values = [None; KEPT.len()];
+        for (name, value) in all {
+            if let Some(place) = place(&name, &mut values) {
+                place.get_or_insert(value);
+            }
+        }
+        Self::of(values)
+    }
+}
+
+/// The place of a header among those of the list, if it is one.
+fn place<'a, T>(name: &HeaderName, all: &'a mut [T; KEPT.len()]) -> Option<&'a mut T> {
+    all.get_mut(KEPT.iter().position(|kept| kept == name)?)
+}
+
 /// What the observer learns from a request's headers.
 #[derive(Debug, Default)]
 pub(super) struct Heads<'a> {
-    /// Those that a record keeps, in the allow-list's order; of a repeated one the first.
-    pub(super) kept: Vec<(HeaderName, HeaderValue)>,
+    pub(super) kept: KeptHeaders,
     /// `host`, as it came.
     pub(super) host: Option<&'a str>,
     /// `content-length`, where it is a number.
@@ -41,22 +95,24 @@ pub(super) struct Heads<'a> {
 
 impl<'a> Heads<'a> {
     pub(super) fn of(headers: &'a HeaderMap) -> Self {
-        let mut heads = Self { kept: Vec::with_capacity(headers.len().min(KEPT.len())), ..Self::default() };
-        let (mut last, mut in_order) = (0, true);
+        let (mut heads, mut found) = (Self::default(), [None; KEPT.len()]);
         for (name, value) in headers {
-            let Some(place) = KEPT.iter().position(|kept| kept == name) else {
-                heads.pass(name);
-                continue;
-            };
-            if !heads.kept.iter().any(|(known, _)| known == name) {
-                in_order &= last <= place;
-                last = place;
-                heads.keep(name, value);
+            match place(name, &mut found) {
+                Some(place) => {
+                    place.get_or_insert(value);
+                }
+                None => heads.pass(name),
             }
         }
-        if !in_order {
-            heads.kept.sort_by_key(|(name, _)| KEPT.iter().position(|kept| kept == name));
-        }
+        let text = |value: Option<&'a HeaderValue>| value.and_then(|value| value.to_str().ok());
+        let [host, agent, accept, kind, length, referer, id, traceparent, amzn] = found.map(text);
+        heads.host = host;
+        heads.content_length = length.and_then(|length| length.parse().ok());
+        heads.ids = traceparent.is_some() || amzn.is_some();
+        // These two may carry secrets in parts that nobody needs.
+        let (host, referer) = (host.map(without_userinfo), referer.map(redact::url_without_query));
+        let referer = referer.as_deref();
+        heads.kept = KeptHeaders::of([host, agent, accept, kind, length, referer, id, traceparent, amzn]);
         heads
     }
 
@@ -70,29 +126,6 @@ impl<'a> Heads<'a> {
             _ => {}
         }
     }
-
-    fn keep(&mut self, name: &HeaderName, value: &'a HeaderValue) {
-        let text = || value.to_str().ok();
-        // These two may carry secrets in parts that nobody needs.
-        let kept = if *name == header::HOST {
-            self.host = text();
-            self.host.and_then(|host| copy(without_userinfo(host).as_bytes()))
-        } else if *name == header::REFERER {
-            text().and_then(|url| redact::url_without_query(url).try_into().ok())
-        } else {
-            copy(value.as_bytes().get(..LONGEST_HEADER).unwrap_or(value.as_bytes()))
-        };
-        if *name == header::CONTENT_LENGTH {
-            self.content_length = text().and_then(|text| text.parse().ok());
-        }
-        self.ids |= *name == TRACEPARENT || *name == X_AMZN_TRACE_ID;
-        self.kept.extend(kept.map(|value| (name.clone(), value)));
-    }
-}
-
-/// A copy, and not a clone, which would keep the whole buffer that the request was read into.
-fn copy(value: &[u8]) -> Option<HeaderValue> {
-    HeaderValue::from_bytes(value).ok()
 }
 
 /// A host as it should have been sent: a URI may carry a password before it, which is nobody's business.
@@ -124,8 +157,7 @@ mod tests {
             ("authorization", "secret"),
         ]);
         let heads = Heads::of(&headers);
-        let kept: Vec<_> =
-            heads.kept.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        let kept: Vec<_> = heads.kept.iter().map(|(name, value)| (name.as_str(), value)).collect();
         let expected =
             [("host", "here:1"), ("accept", "a"), ("referer", "https://there/x"), ("traceparent", "00")];
         assert_eq!(kept, expected);

@@ -2,7 +2,6 @@
 //! exchange is closed exactly once.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -16,6 +15,7 @@ use opentelemetry_sdk::propagation::BaggagePropagator;
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
 use tower::{Layer, Service};
 
+use super::address::Peer;
 use super::body::ObserveBody;
 use super::clock;
 use super::conventions;
@@ -45,11 +45,6 @@ pub struct Settings {
     /// Finds the route's template in a request's extensions. It is a router's to know.
     pub route: fn(&Extensions) -> Option<&str>,
 }
-
-/// Who is on the other end of the connection. The server puts it in each request's extensions, from where it goes into
-/// the exchange: with one more beside it, their map would have to grow.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
 
 /// Observes every request that passes: the outermost of the telemetry's layers.
 #[derive(Debug, Clone)]
@@ -123,7 +118,7 @@ impl Observer {
         let (clock, started) = clock::now();
         let heads = Heads::of(request.headers());
         let (has_ids, has_baggage) = (heads.ids, heads.baggage);
-        let facts = self.facts(request, peer.map(|peer| peer.0), heads);
+        let facts = self.facts(request, peer, heads);
         // Where there is nothing to read, nobody needs to look for it.
         let propagators = if has_ids { &*self.settings.propagators } else { &[] };
         let mut identity = Identity::extract(request.headers(), propagators, &self.ids, started);
@@ -153,12 +148,12 @@ impl Observer {
         result.decision == SamplingDecision::RecordAndSample
     }
 
-    fn facts<R>(&self, request: &Request<R>, peer: Option<SocketAddr>, heads: Heads<'_>) -> RequestFacts {
+    fn facts<R>(&self, request: &Request<R>, peer: Option<Peer>, heads: Heads<'_>) -> RequestFacts {
         let (headers, uri) = (request.headers(), request.uri());
         let origin = if heads.forwarding {
-            forwarded::origin(headers, peer, &self.settings.trusted_proxies)
+            forwarded::origin(headers, peer.as_ref(), &self.settings.trusted_proxies)
         } else {
-            Origin::direct(peer)
+            Origin::direct(peer.as_ref())
         };
         let scheme = origin.scheme.unwrap_or(match uri.scheme_str() {
             Some("https") => Scheme::Https,
@@ -225,7 +220,7 @@ impl opentelemetry::propagation::Extractor for Headers<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::{Ipv4Addr, SocketAddr};
 
     use bytes::Bytes;
     use http_body_util::Empty;
@@ -235,7 +230,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_peer_goes_from_the_extensions_into_the_exchange() {
-        const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7);
+        let peer = Peer::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 7)));
         let settings = Settings {
             trusted_proxies: Vec::new(),
             exclude_paths: Vec::new(),
@@ -247,12 +242,12 @@ mod tests {
         };
         let inner = service_fn(async |request: Request<()>| {
             let exchange = request.extensions().get::<Exchange>();
-            assert_eq!(exchange.and_then(|exchange| exchange.request().peer), Some(PEER));
+            assert_eq!(exchange.and_then(|exchange| exchange.request().peer.as_ref()), Some(&peer));
             assert!(request.extensions().get::<Peer>().is_none());
             Ok(Response::new(Empty::<Bytes>::new()))
         });
         let mut request = Request::new(());
-        request.extensions_mut().insert(Peer(PEER));
+        request.extensions_mut().insert(peer.clone());
         let Ok(response) = ObserveLayer::new(settings).layer(inner).oneshot(request).await;
         assert_eq!(response.status(), 200);
     }

@@ -8,7 +8,7 @@ use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry::{Array, KeyValue, Value};
 use tracing::Level;
 
-use super::conventions::{Address, ERROR_ID};
+use super::conventions::ERROR_ID;
 use super::identity::{AmznTraceId, hex_pairs};
 use super::log::{EventId, LogEvent};
 use super::record::{RequestRecord, Verdict};
@@ -108,7 +108,7 @@ fn draw_access<const QUOTED: bool>(record: &RequestRecord, mut line: Line<'_, QU
     }
     line.milliseconds(key!("duration_ms"), record.duration);
     line.number(key!("bytes"), record.response_bytes);
-    match request.client_address.map(Address::of) {
+    match &request.client_address {
         Some(client) => {
             line.key(key!("client" text));
             line.raw(client.as_str());
@@ -281,7 +281,7 @@ impl<const QUOTED: bool> Line<'_, QUOTED> {
 
     /// Text within quotes, on one line.
     fn escape(&mut self, text: &str) {
-        if is_plain(text) {
+        if is_plain(text.as_bytes()) {
             return self.raw(text);
         }
         let mut json = String::with_capacity(text.len() + 16);
@@ -311,7 +311,7 @@ impl<const QUOTED: bool> Line<'_, QUOTED> {
 
 /// Whether it is printable ASCII without quotation mark and backslash, so that it needs no escaping anywhere.
 #[must_use]
-pub fn is_plain(text: &str) -> bool {
+pub fn is_plain(bytes: &[u8]) -> bool {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     // Eight bytes at once. A byte below `least` borrows from its high bit; what has the high bit itself is refused anyway.
@@ -321,7 +321,6 @@ pub fn is_plain(text: &str) -> bool {
         let unprintable = bytes | below(bytes, 0x20) | is_not(bytes, 0x7f);
         (unprintable | is_not(bytes, b'"') | is_not(bytes, b'\\')) & HIGH
     };
-    let bytes = text.as_bytes();
     // The rest with what is before it, where there is enough of that, and some of them twice where there is not.
     if let Some(last) = bytes.last_chunk::<8>() {
         let (chunks, _) = bytes.as_chunks::<8>();
@@ -447,7 +446,7 @@ mod tests {
         #[test]
         fn plain_is_what_needs_no_escaping(text in "[ -~\u{0}-\u{ff}]{0,40}") {
             let plain = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
-            prop_assert_eq!(is_plain(&text), text.bytes().all(plain));
+            prop_assert_eq!(is_plain(text.as_bytes()), text.bytes().all(plain));
         }
     }
 
@@ -457,9 +456,9 @@ mod tests {
             let mut text = [b'a'; 20];
             text[place] = byte;
             let expected = (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
-            assert_eq!(is_plain(std::str::from_utf8(&text).unwrap()), expected, "{byte:#x} at {place}");
+            assert_eq!(is_plain(&text), expected, "{byte:#x} at {place}");
         }
-        assert!(!is_plain("é"));
+        assert!(!is_plain("é".as_bytes()));
     }
 
     #[test]

@@ -9,13 +9,14 @@
 //! ```text
 //! layer -> future -> body               a request's way
 //! exchange (facts) -> record -> later   what is noted of it, and when its views are told
-//! heads, identity, forwarded, redact    what may be known of its head
+//! address, heads, identity, forwarded, redact   what may be known of its head
 //! clock                                 when it was
 //! spans, events, collect                what happens inside: by `tracing`, and by OpenTelemetry's API
 //! log, panic, fault                     what is said of it
 //! conventions, line                     what a record is called in OpenTelemetry's words, and as a JSON line
 //! ```
 
+mod address;
 mod body;
 mod clock;
 mod collect;
@@ -45,6 +46,7 @@ mod spans;
 mod task;
 mod view;
 
+pub use self::address::{Address, Peer};
 pub use self::body::ObserveBody;
 pub use self::clock::nanos;
 pub use self::collect::{Outside, RecordAll, SpanCollector};
@@ -53,13 +55,14 @@ pub use self::events::EventLayer;
 pub use self::exchange::{Exchange, new_error_id};
 pub use self::fault::{Cause, Fault};
 pub use self::future::ObserveFuture;
+pub use self::heads::KeptHeaders;
 pub use self::heard::Heard;
 pub use self::identity::{
     AmznTraceHeader, AmznTraceId, BAGGAGE, EpochIds, Identity, NotAnId, Propagator, Sampled, TRACEPARENT,
     TRACERESPONSE, TRACESTATE, X_AMZN_TRACE_ID, amzn_root, hex_pairs, id_text, trace_parent,
 };
 pub use self::later::{attend, on_thread_park, tell_all};
-pub use self::layer::{Observe, ObserveLayer, Peer, Settings};
+pub use self::layer::{Observe, ObserveLayer, Settings};
 pub use self::log::{EventId, LogEvent, LogView};
 pub use self::panic::{CatchPanic, CatchPanicFuture, CatchPanicLayer, PanicReport, install_hook};
 pub use self::record::{

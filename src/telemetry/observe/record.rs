@@ -1,16 +1,17 @@
 //! What is known of a request once it is over.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 use opentelemetry::{Array, KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 use uuid::Uuid;
 
+use super::address::{Address, Peer};
 use super::fault::Fault;
+use super::heads::KeptHeaders;
 use super::identity::Identity;
 use super::log::{EventId, LogEvent};
 use super::panic::PanicReport;
@@ -91,28 +92,22 @@ pub struct RequestFacts {
     /// `1.0`, `1.1`, `2` or `3`.
     pub protocol_version: &'static str,
     /// Who asked: the rightmost address that is not a trusted proxy.
-    pub client_address: Option<IpAddr>,
+    pub client_address: Option<Address>,
     /// Whether the client's address was told by a proxy.
     pub client_forwarded: bool,
     /// The other end of the connection.
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<Peer>,
     /// The request's `content-length`.
     pub content_length: Option<u64>,
-    /// The headers of the allow-list, in its order.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The headers of the allow-list.
+    pub headers: KeptHeaders,
 }
 
 impl RequestFacts {
     /// `user-agent`.
     #[must_use]
     pub fn user_agent(&self) -> Option<&str> {
-        self.header(&header::USER_AGENT)
-    }
-
-    /// A header of the allow-list, where it is readable text.
-    #[must_use]
-    pub fn header(&self, name: &HeaderName) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.to_str().ok())
+        self.headers.get(&header::USER_AGENT)
     }
 
     /// The method for span names, metrics and `http.request.method`: `_OTHER` where it is not a known one.

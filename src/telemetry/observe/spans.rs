@@ -19,7 +19,6 @@ use opentelemetry_sdk::trace::{
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_core::span::Current;
-use tracing_subscriber::filter::Targets;
 
 use super::clock;
 use super::collect::{Outside, RecordAll, number};
@@ -35,7 +34,7 @@ use super::span::{OpenSpan, Place};
 pub struct Spans(Arc<Inner>);
 
 struct Inner {
-    wanted: Targets,
+    wanted: fn(&Metadata<'_>) -> bool,
     ids: EpochIds,
     sampler: RecordAll,
     limits: SpanLimits,
@@ -72,16 +71,21 @@ thread_local! {
 }
 
 impl Spans {
-    /// Files spans of `wanted` targets and levels, and those of no request with `outside`.
+    /// Files spans that are `wanted`, and those of no request with `outside`.
     #[must_use]
-    pub fn new(wanted: Targets, sampler: RecordAll, limits: SpanLimits, outside: Option<Outside>) -> Self {
+    pub fn new(
+        wanted: fn(&Metadata<'_>) -> bool,
+        sampler: RecordAll,
+        limits: SpanLimits,
+        outside: Option<Outside>,
+    ) -> Self {
         let (ids, open) = (EpochIds::default(), Shards::default());
         Self(Arc::new(Inner { wanted, ids, sampler, limits, outside, open }))
     }
 
     /// Whether spans, and events within spans, of this kind are filed.
     pub(super) fn wants(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.wanted.would_enable(metadata.target(), metadata.level())
+        (self.0.wanted)(metadata)
     }
 
     /// Shows `see` the context of the span that an event belongs to, where there is one that is filed. It must not enter

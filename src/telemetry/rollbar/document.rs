@@ -156,7 +156,7 @@ impl Draw<'_> {
         if let Some(record) = self.record {
             let identity = record.identity();
             put("xray_trace_id", AmznTraceId(identity.trace_id).to_string().into());
-            if let Some(id) = record.request().header(&http::HeaderName::from_static("x-request-id")) {
+            if let Some(id) = record.request().headers.get(&http::HeaderName::from_static("x-request-id")) {
                 put("request_id", self.text(id).into());
             }
             put("outcome", record.outcome.as_str().into());

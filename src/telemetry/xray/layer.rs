@@ -71,7 +71,7 @@ impl Segments {
 
 /// The `Host` header, or what stands for it in HTTP/2, which has none.
 fn host(request: &RequestFacts) -> Option<Cow<'_, str>> {
-    request.header(&HOST).map(Cow::Borrowed).or_else(|| {
+    request.headers.get(&HOST).map(Cow::Borrowed).or_else(|| {
         let address = request.server_address.as_deref()?;
         let port = request.server_port.filter(|port| *port != request.scheme.default_port());
         Some(port.map_or_else(|| address.into(), |port| format!("{address}:{port}").into()))

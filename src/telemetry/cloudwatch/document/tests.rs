@@ -8,7 +8,9 @@ use opentelemetry::trace::{SpanId, TraceId, TraceState};
 use proptest::prelude::*;
 
 use super::*;
-use crate::telemetry::observe::{EventId, Identity, Opening, Outcome, RequestFacts, Scheme, Stage};
+use crate::telemetry::observe::{
+    EventId, Identity, KeptHeaders, Opening, Outcome, RequestFacts, Scheme, Stage,
+};
 
 const JSON: Form = Form { format: LineFormat::Json, metrics: None };
 const CLASSIC: Form = Form { format: LineFormat::Classic, metrics: None };
@@ -24,11 +26,11 @@ fn facts() -> RequestFacts {
         server_address: None,
         server_port: None,
         protocol_version: "1.1",
-        client_address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        client_address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST).into()),
         client_forwarded: false,
         peer: None,
         content_length: None,
-        headers: Vec::new(),
+        headers: KeptHeaders::default(),
     }
 }
 

@@ -23,8 +23,8 @@ pub(super) fn request(request: &RequestFacts, scrubber: &Scrubber, known: &[Stri
         "GET": query.into_iter().map(|(key, value)| (key, value.into())).collect::<Map<_, _>>(),
         "query_string": query_string,
     });
-    if let Some(address) = request.client_address {
-        own["user_ip"] = masked(address).to_string().into();
+    if let Some(address) = &request.client_address {
+        own["user_ip"] = masked(address.ip()).to_string().into();
     }
     own
 }
@@ -38,8 +38,7 @@ fn url(request: &RequestFacts, query: &str, scrubber: &Scrubber, known: &[String
 }
 
 fn headers(request: &RequestFacts, scrubber: &Scrubber, known: &[String]) -> Map<String, Value> {
-    let readable = request.headers.iter().filter_map(|(name, value)| Some((name, value.to_str().ok()?)));
-    let clean = readable.map(|(name, value)| {
+    let clean = request.headers.iter().map(|(name, value)| {
         // Its ids look like secrets. They are the caller's, but only in the form that ids have.
         let is_ids = (name == TRACEPARENT || name == X_AMZN_TRACE_ID) && is_trace_header(value);
         let value = if is_ids { value.to_owned() } else { scrubber.text(value, known) };

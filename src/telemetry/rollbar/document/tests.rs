@@ -1,7 +1,8 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, Method};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
@@ -58,11 +59,11 @@ fn record_of(path: String, query: Option<String>) -> RequestRecord {
         server_address: Some("localhost".to_owned()),
         server_port: Some(4567),
         protocol_version: "1.1",
-        client_address: Some("203.0.113.9".parse().unwrap()),
+        client_address: Some("203.0.113.9".parse::<IpAddr>().unwrap().into()),
         client_forwarded: false,
         peer: None,
         content_length: None,
-        headers: vec![(HeaderName::from_static("x-request-id"), HeaderValue::from_static("r-1"))],
+        headers: [(HeaderName::from_static("x-request-id"), "r-1")].into_iter().collect(),
     };
     RequestRecord::served(Opening { identity, request, started: UNIX_EPOCH + Duration::from_secs(START) })
 }

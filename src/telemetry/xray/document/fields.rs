@@ -49,7 +49,7 @@ enum Written<'a> {
 
 impl<'a> Sorted<'a> {
     pub(super) fn of(fields: &'a [KeyValue]) -> Self {
-        let mut sorted = Self::default();
+        let mut sorted = Self { metadata: Vec::with_capacity(fields.len()), ..Self::default() };
         for KeyValue { key, value, .. } in fields {
             let key = key.as_str();
             if let Some(key) = key.strip_prefix(ANNOTATION) {

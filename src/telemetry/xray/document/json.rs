@@ -172,7 +172,7 @@ impl Json for SystemTime {
 
 impl Json for &str {
     fn write(self, out: &mut Vec<u8>) {
-        if is_plain(self) {
+        if is_plain(self.as_bytes()) {
             return Plain(self).write(out);
         }
         scalar(out, self);
@@ -197,24 +197,15 @@ pub(super) struct Pieces<'a>(pub(super) &'a [&'a str]);
 
 impl Json for Pieces<'_> {
     fn write(self, out: &mut Vec<u8>) {
+        let at = out.len();
         out.push(b'"');
-        for piece in self.0 {
-            if is_plain(piece) {
-                out.extend_from_slice(piece.as_bytes());
-            } else {
-                escape(piece, out);
-            }
+        self.0.iter().for_each(|piece| out.extend_from_slice(piece.as_bytes()));
+        if is_plain(out.get(at + 1..).unwrap_or_default()) {
+            return out.push(b'"');
         }
-        out.push(b'"');
+        out.truncate(at);
+        scalar(out, &self.0.concat());
     }
-}
-
-fn escape(text: &str, out: &mut Vec<u8>) {
-    let at = out.len();
-    scalar(out, text);
-    // The quotes are those of the whole.
-    out.pop();
-    out.remove(at);
 }
 
 impl Json for bool {

@@ -6,8 +6,7 @@ use super::cause::Failure;
 use super::fields::Sorted;
 use super::json::{Object, Pieces, Plain, key};
 use super::{Constants, Document, LONGEST, Part, cut};
-use crate::telemetry::observe::conventions::Address;
-use crate::telemetry::observe::{RequestFacts, RequestRecord, Verdict};
+use crate::telemetry::observe::{Address, RequestFacts, RequestRecord, Verdict};
 use crate::telemetry::xray::metadata::Surroundings;
 
 /// Who has drawn the document.
@@ -79,7 +78,7 @@ impl<'a> Segment<'a> {
 
     fn http(&self, http: &mut Object<'_>) {
         let (record, request) = (self.record, self.record.request());
-        let client_ip = request.client_address.map(Address::of);
+        let client_ip = request.client_address.as_ref().map(Address::as_str);
         let status = record.status.as_ref().map(StatusCode::as_u16);
         http.object(key!("request"), |object| {
             // A token.
@@ -89,7 +88,7 @@ impl<'a> Segment<'a> {
             });
             object
                 .field(key!("user_agent"), request.user_agent().map(|agent| cut(agent, LONGEST)))
-                .field(key!("client_ip"), client_ip.as_ref().map(|ip| Plain(ip.as_str())))
+                .field(key!("client_ip"), client_ip.map(Plain))
                 .field(key!("x_forwarded_for"), request.client_forwarded.then_some(true));
         })
         .object(key!("response"), |response| {

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 use opentelemetry::trace::{Event, SpanContext, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanEvents, SpanLinks};
@@ -12,7 +13,7 @@ use serde_json::{Value as Json, json};
 use super::super::metadata::Surroundings;
 use super::*;
 use crate::telemetry::observe::{
-    Fault, Identity, Opening, Outcome, PanicReport, RequestFacts, Scheme, Stage,
+    Fault, Identity, KeptHeaders, Opening, Outcome, PanicReport, RequestFacts, Scheme, Stage,
 };
 
 #[path = "../../../../tests/it/stand_in/segment.rs"]
@@ -37,7 +38,7 @@ fn facts() -> RequestFacts {
         client_forwarded: false,
         peer: None,
         content_length: None,
-        headers: Vec::new(),
+        headers: KeptHeaders::default(),
     }
 }
 
@@ -244,15 +245,15 @@ fn any_record() -> impl Strategy<Value = RequestRecord> {
     let ending = (0..7, proptest::option::of(absurd()), absurd());
     (request, ending, vec(attribute(), 0..60), vec(any_span(), 0..40), -2_000_000_000..6_000_000_000_i64)
         .prop_map(|((path, host, port, forwarded), (outcome, user, message), attributes, spans, started)| {
-            let agent = HeaderValue::from_bytes(&[b'"'; 4000]).unwrap();
+            let agent = "\"".repeat(4000);
             let request = RequestFacts {
                 method: "x".repeat(300).parse().unwrap(),
                 path: path.replace(['?', '#'], "%3F"),
                 server_address: host.map(|host| host.replace(['?', '#'], "")),
                 server_port: port,
-                client_address: forwarded.then(|| [10, 0, 0, 1].into()),
+                client_address: forwarded.then(|| IpAddr::from([10, 0, 0, 1]).into()),
                 client_forwarded: forwarded,
-                headers: vec![(header::USER_AGENT, agent)],
+                headers: [(header::USER_AGENT, agent.as_str())].into_iter().collect(),
                 ..facts()
             };
             let status = |code| StatusCode::from_u16(code).ok();
