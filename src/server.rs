@@ -14,17 +14,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use http::HeaderValue;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::{ServiceBuilder, ServiceExt as _};
+use tower::{Service as _, ServiceBuilder};
 
 use self::aside::Aside;
 use self::head_timer::HeadTimer;
@@ -156,12 +155,12 @@ impl Connections {
         let asked = Arc::new(AtomicBool::new(false));
         let silent = silent(Arc::clone(&asked));
         let known = Peer::from(peer);
-        let service = TowerToHyperService::new(app.map_request(move |request: http::Request<Incoming>| {
+        // A router is always ready.
+        let service = service_fn(move |mut request: http::Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
-            let mut request = request.map(Body::new);
             request.extensions_mut().insert(known.clone());
-            request
-        }));
+            app.clone().call(request)
+        });
         let (mut builder, cut) = (self.builder.clone(), self.cut.clone());
         builder.http1().timer(HeadTimer::default());
         let mut draining = Aside::new(self.draining.clone().cancelled_owned());

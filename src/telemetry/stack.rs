@@ -31,12 +31,17 @@ where
         ServiceBuilder::new()
             // Opens the exchange, signs the answer, closes the exchange when the body has ended.
             .layer(telemetry.observe_layer())
-            // Each backend that is on enlists its view, and steps aside.
-            .layer(telemetry.otlp_layer())
-            .layer(telemetry.xray_layer())
-            .layer(telemetry.cloudwatch_layer())
-            .layer(telemetry.rollbar_layer())
-            .layer(telemetry.terminal_layer())
+            // Each backend that is on enlists its view, and steps aside; in one, for each request has its own copy of
+            // every layer.
+            .layer(
+                telemetry
+                    .otlp_layer()
+                    .around(telemetry.xray_layer())
+                    .around(telemetry.cloudwatch_layer())
+                    .around(telemetry.rollbar_layer())
+                    .around(telemetry.terminal_layer())
+                    .shared(),
+            )
             // What the application wants around its handlers.
             .layer(edge),
     )

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use axum::Router;
 use axum::routing::get as on_get;
 use cruddur::telemetry::Telemetry;
-use cruddur::telemetry::observe::{self, Enlist, EnlistLayer, Exchange, RequestRecord, View};
+use cruddur::telemetry::observe::{self, Enlist, EnlistLayer, Exchange, RequestRecord, View, Views};
 use http::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime;
@@ -18,8 +18,8 @@ use crate::observed::{Observed, PATIENCE, Told, get};
 struct Count(Arc<(Mutex<usize>, Condvar)>);
 
 impl Enlist for Count {
-    fn enlist(&self, exchange: &Exchange) {
-        exchange.enlist(CountView(self.clone()));
+    fn enlist(&self, _: &Exchange, views: &mut Views) {
+        views.add(CountView(self.clone()));
     }
 }
 

@@ -10,7 +10,7 @@ use axum::Router;
 use cruddur::config::{Config, Environment};
 use cruddur::server;
 use cruddur::telemetry::Telemetry;
-use cruddur::telemetry::observe::{Enlist, EnlistLayer, Exchange, RequestRecord, View};
+use cruddur::telemetry::observe::{Enlist, EnlistLayer, Exchange, RequestRecord, View, Views};
 use http::response;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,8 +37,8 @@ pub(crate) struct Tap {
 }
 
 impl Enlist for Tap {
-    fn enlist(&self, exchange: &Exchange) {
-        exchange.enlist(TapView(self.clone()));
+    fn enlist(&self, _: &Exchange, views: &mut Views) {
+        views.add(TapView(self.clone()));
     }
 }
 

@@ -6,7 +6,9 @@ use tracing::level_filters::LevelFilter;
 
 use super::document::{self, Form, Item};
 use crate::telemetry::delivery::Queue;
-use crate::telemetry::observe::{Enlist, EnlistLayer, Exchange, LogEvent, LogView, RequestRecord, View};
+use crate::telemetry::observe::{
+    Enlist, EnlistLayer, Exchange, LogEvent, LogView, RequestRecord, View, Views,
+};
 
 /// Makes every request that passes a line.
 pub type LineLayer = EnlistLayer<Lines>;
@@ -16,8 +18,8 @@ pub type LineLayer = EnlistLayer<Lines>;
 pub struct Lines(pub(super) LineView);
 
 impl Enlist for Lines {
-    fn enlist(&self, exchange: &Exchange) {
-        exchange.enlist(self.0.clone());
+    fn enlist(&self, _: &Exchange, views: &mut Views) {
+        views.add(self.0.clone());
     }
 }
 

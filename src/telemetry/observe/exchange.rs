@@ -12,6 +12,7 @@ use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData};
 use uuid::Uuid;
 
+use super::enlist::Views;
 use super::facts::{Ending, Facts};
 use super::fault::Fault;
 use super::identity::{Identity, Sampled};
@@ -157,16 +158,14 @@ impl Exchange {
         self.0.record.get().is_some()
     }
 
-    /// Enlists a view, which is told when the exchange is over. An excluded exchange has none.
-    pub fn enlist(&self, view: impl View) {
-        if !self.0.excluded {
-            self.state().audience.views.push(Box::new(view));
+    /// Enlists views behind those that are there.
+    pub(super) fn enlist(&self, mut views: Views) {
+        let known = &mut self.state().audience.views;
+        if known.is_empty() {
+            *known = views.all;
+        } else {
+            known.append(&mut views.all);
         }
-    }
-
-    /// Enlists a view that counts: it is told of excluded exchanges too.
-    pub fn enlist_counter(&self, view: impl View) {
-        self.state().audience.views.push(Box::new(view));
     }
 
     /// Notes that somebody reports failures, so that those of this request get an id.

@@ -78,7 +78,7 @@ where
         } else {
             Some(EndOfBody::new(exchange, length))
         };
-        let body = ObserveBody::new(body, end, this.context.clone());
+        let body = ObserveBody::new(body, end, std::mem::take(this.context));
         Poll::Ready(Ok(Response::from_parts(head, body)))
     }
 }

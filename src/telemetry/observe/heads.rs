@@ -53,6 +53,12 @@ impl KeptHeaders {
         })
     }
 
+    /// How long all values are together, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.text.len()
+    }
+
     /// A value by its header's name.
     #[must_use]
     pub fn get(&self, name: &HeaderName) -> Option<&str> {

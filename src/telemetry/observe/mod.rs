@@ -50,7 +50,7 @@ pub use self::address::{Address, Peer};
 pub use self::body::ObserveBody;
 pub use self::clock::nanos;
 pub use self::collect::{Outside, RecordAll, SpanCollector};
-pub use self::enlist::{Enlist, EnlistLayer, Enlisting};
+pub use self::enlist::{Enlist, EnlistLayer, Enlisting, Views};
 pub use self::events::EventLayer;
 pub use self::exchange::{Exchange, new_error_id};
 pub use self::fault::{Cause, Fault};

@@ -249,7 +249,7 @@ impl RequestRecord {
 
     fn weigh(&self) -> usize {
         let request = self.request();
-        let headers = request.headers.iter().map(|(_, value)| value.len() + 64).sum::<usize>();
+        let headers = 64 + request.headers.length();
         let query = request.query.as_ref().map_or(0, String::len);
         let events =
             self.events.iter().map(|event| 256 + event.message.len() + attributes_weight(&event.fields));

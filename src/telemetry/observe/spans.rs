@@ -5,7 +5,7 @@
 //! once. What is inside of a span still sees it by OpenTelemetry's API: it is the current one of its context.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -68,6 +68,8 @@ struct Entered {
 thread_local! {
     /// The spans that this thread is in, innermost last.
     static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
+    /// The span that this thread has left last, unless it has been closed here: it is mostly the next to be entered.
+    static LEFT: Cell<Option<(Id, Arc<Open>)>> = const { Cell::new(None) };
 }
 
 impl Spans {
@@ -100,21 +102,47 @@ impl Spans {
         self.find(event.parent()?)?.context.as_ref().map(see)
     }
 
+    /// Shows `see` a span, wherever it is. It must not enter or leave spans.
+    fn with<T>(&self, id: &Id, see: impl FnOnce(&Open) -> T) -> Option<T> {
+        let mut see = Some(see);
+        let seen = here(id, |open| see.take().map(|see| see(open)));
+        seen.unwrap_or_else(|| Some(see?(&*self.find(id)?)))
+    }
+
     fn find(&self, id: &Id) -> Option<Arc<Open>> {
         self.0.open.of(id.into_u64()).get(&id.into_u64()).cloned()
     }
 
-    /// Opens a span of OpenTelemetry's, unless telemetry is suppressed, and makes the context that holds inside.
+    /// Opens a span in its explicit parent's context, or in what is current.
     fn open(&self, id: SpanId, attributes: &Attributes<'_>) -> Option<Context> {
-        let parent = self.parent(attributes);
+        let mut fields = SpanFields::with_capacity(attributes.fields().len());
+        // The caller's code may run here, so that nothing is borrowed yet.
+        attributes.record(&mut fields);
+        let name = attributes.metadata().name();
+        let explicit = attributes.parent().and_then(|parent| self.find(parent)?.context.clone());
+        match explicit {
+            Some(parent) => self.open_in(&parent, id, name, fields),
+            None if attributes.is_contextual() => {
+                Context::map_current(|parent| self.open_in(parent, id, name, fields))
+            }
+            None => self.open_in(&Context::new(), id, name, fields),
+        }
+    }
+
+    /// Opens a span of OpenTelemetry's, unless telemetry is suppressed, and makes the context that holds inside.
+    fn open_in(
+        &self,
+        parent: &Context,
+        id: SpanId,
+        name: &'static str,
+        fields: SpanFields,
+    ) -> Option<Context> {
         if parent.is_telemetry_suppressed() {
             return None;
         }
-        let mut fields = SpanFields::with_capacity(attributes.fields().len());
-        attributes.record(&mut fields);
-        let name = fields.name.map_or(Cow::Borrowed(attributes.metadata().name()), Cow::Owned);
+        let name = fields.name.map_or(Cow::Borrowed(name), Cow::Owned);
         let kind = fields.kind.unwrap_or(SpanKind::Internal);
-        let span_context = self.span_context(id, &parent, &name, &kind);
+        let span_context = self.span_context(id, parent, &name, &kind);
         let (above, start_time) = (parent.span(), SystemTime::now());
         let above = above.span_context();
         let data = SpanData {
@@ -137,16 +165,6 @@ impl Spans {
         Some(parent.with_span(OpenSpan::new(data, place, self.0.limits)))
     }
 
-    /// The context that a new span is opened in: its explicit parent's, or what is current.
-    fn parent(&self, attributes: &Attributes<'_>) -> Context {
-        let explicit = attributes.parent().and_then(|parent| self.find(parent)?.context.clone());
-        match explicit {
-            Some(context) => context,
-            None if attributes.is_contextual() => Context::current(),
-            None => Context::new(),
-        }
-    }
-
     /// The ids of a new span. Within this process one decision holds for the whole trace: each sampler that can be
     /// configured would come to its parent's.
     fn span_context(&self, id: SpanId, parent: &Context, name: &str, kind: &SpanKind) -> SpanContext {
@@ -163,7 +181,43 @@ impl Spans {
     }
 }
 
+/// Takes a span, if it is the one that this thread has left last.
+fn take_left(id: &Id) -> Option<Arc<Open>> {
+    LEFT.try_with(|left| match left.take() {
+        Some((known, open)) if known == *id => Some(open),
+        other => {
+            left.set(other);
+            None
+        }
+    })
+    .ok()
+    .flatten()
+}
+
+/// Shows `see` a span that this thread is in: there it is asked for mostly, and it takes no lock. It must not enter or leave
+/// spans.
+fn here<T>(id: &Id, see: impl FnOnce(&Arc<Open>) -> T) -> Option<T> {
+    let find = |all: &RefCell<Vec<Entered>>| {
+        let all = all.borrow();
+        let entered = all.iter().rev().find(|entered| entered.id == *id)?;
+        Some(see(&entered.open))
+    };
+    ENTERED.try_with(find).ok().flatten()
+}
+
 impl Open {
+    fn add(&self, fields: SpanFields) {
+        let Some(context) = &self.context else { return };
+        let span = context.span();
+        if let Some(name) = fields.name {
+            span.update_name(name);
+        }
+        if let Some(status) = fields.status {
+            span.set_status(status);
+        }
+        span.set_attributes(fields.attributes);
+    }
+
     fn leave(&self, now: SystemTime) {
         self.left.store(clock::nanos(now), Ordering::Relaxed);
     }
@@ -194,17 +248,9 @@ impl Subscriber for Spans {
     }
 
     fn record(&self, id: &Id, values: &Record<'_>) {
-        let Some(context) = self.find(id).and_then(|open| open.context.clone()) else { return };
         let mut fields = SpanFields::with_capacity(values.len());
         values.record(&mut fields);
-        let span = context.span();
-        if let Some(name) = fields.name {
-            span.update_name(name);
-        }
-        if let Some(status) = fields.status {
-            span.set_status(status);
-        }
-        span.set_attributes(fields.attributes);
+        self.with(id, |open| open.add(fields));
     }
 
     fn record_follows_from(&self, id: &Id, follows: &Id) {
@@ -217,7 +263,7 @@ impl Subscriber for Spans {
     fn event(&self, _: &Event<'_>) {}
 
     fn enter(&self, id: &Id) {
-        let Some(open) = self.find(id) else { return };
+        let Some(open) = take_left(id).or_else(|| self.find(id)) else { return };
         let attached = open.context.clone().map(Context::attach);
         let entered = Entered { id: id.clone(), open, attached };
         ENTERED.try_with(|all| all.borrow_mut().push(entered)).ok();
@@ -229,27 +275,32 @@ impl Subscriber for Spans {
             let place = all.iter().rposition(|entered| entered.id == *id)?;
             Some(all.remove(place))
         });
-        if let Ok(Some(Entered { open, attached, .. })) = left {
+        if let Ok(Some(Entered { id, open, attached })) = left {
             open.leave(SystemTime::now());
             drop(attached);
+            LEFT.try_with(|left| left.replace(Some((id, open)))).ok();
         }
     }
 
     fn clone_span(&self, id: &Id) -> Id {
-        if let Some(open) = self.0.open.of(id.into_u64()).get(&id.into_u64()) {
-            open.handles.fetch_add(1, Ordering::Relaxed);
-        }
+        self.with(id, |open| open.handles.fetch_add(1, Ordering::Relaxed));
         id.clone()
     }
 
     fn try_close(&self, id: Id) -> bool {
-        let closed = {
-            let mut shard = self.0.open.of(id.into_u64());
-            let is_last = shard
-                .get(&id.into_u64())
-                .is_some_and(|open| open.handles.fetch_sub(1, Ordering::Relaxed) == 1);
-            if is_last { shard.remove(&id.into_u64()) } else { None }
+        let number = id.into_u64();
+        let was_last = |open: &Arc<Open>| open.handles.fetch_sub(1, Ordering::AcqRel) == 1;
+        let closed = match here(&id, was_last) {
+            Some(false) => None,
+            Some(true) => self.0.open.of(number).remove(&number),
+            None => {
+                let mut shard = self.0.open.of(number);
+                if shard.get(&number).is_some_and(was_last) { shard.remove(&number) } else { None }
+            }
         };
+        if closed.is_some() {
+            take_left(&id);
+        }
         // Filing tells views, which must not find the lock held.
         closed.map(|open| open.end()).is_some()
     }

@@ -8,7 +8,7 @@ use super::document::{self, Item};
 use super::metrics::RequestMetrics;
 use crate::config::SpanLimits;
 use crate::telemetry::delivery::Queue;
-use crate::telemetry::observe::{Enlist, EnlistLayer, Exchange, RequestRecord, View};
+use crate::telemetry::observe::{Enlist, EnlistLayer, Exchange, RequestRecord, View, Views};
 
 /// Exports every request that passes as spans, and counts it in the metrics.
 pub type SpanLayer = EnlistLayer<Spans>;
@@ -21,12 +21,12 @@ pub struct Spans {
 }
 
 impl Enlist for Spans {
-    fn enlist(&self, exchange: &Exchange) {
+    fn enlist(&self, _: &Exchange, views: &mut Views) {
         if let Some(metrics) = &self.metrics {
-            exchange.enlist_counter(MetricsView(metrics.clone()));
+            views.add_counter(MetricsView(metrics.clone()));
         }
         if let Some(view) = &self.spans {
-            exchange.enlist(view.clone());
+            views.add(view.clone());
         }
     }
 }

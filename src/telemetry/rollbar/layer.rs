@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::desk::Desk;
 use super::failure::{Failure, Kind};
 use crate::telemetry::observe::{
-    Enlist, EnlistLayer, Exchange, LogEvent, LogView, PanicReport, RequestRecord, View, new_error_id,
+    Enlist, EnlistLayer, Exchange, LogEvent, LogView, PanicReport, RequestRecord, View, Views, new_error_id,
 };
 
 /// Reports every request that passes and fails.
@@ -17,11 +17,11 @@ pub type HookLayer = EnlistLayer<Reports>;
 pub struct Reports(pub(super) Desk);
 
 impl Enlist for Reports {
-    fn enlist(&self, exchange: &Exchange) {
+    fn enlist(&self, exchange: &Exchange, views: &mut Views) {
         // An id that nobody reports under would lead nowhere.
         if exchange.is_viewed() {
             exchange.expect_reports();
-            exchange.enlist(ReportView(self.0.clone()));
+            views.add(ReportView(self.0.clone()));
         }
     }
 }

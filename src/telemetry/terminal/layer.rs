@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::Format;
 use super::exporter::{Item, Queue};
-use crate::telemetry::observe::{Enlist, EnlistLayer, Exchange, LogEvent, LogView, RequestRecord, View};
+use crate::telemetry::observe::{
+    Enlist, EnlistLayer, Exchange, LogEvent, LogView, RequestRecord, View, Views,
+};
 
 /// Shows every request that passes on the terminal.
 pub type TerminalLayer = EnlistLayer<Trees>;
@@ -14,8 +16,8 @@ pub type TerminalLayer = EnlistLayer<Trees>;
 pub struct Trees(pub(super) Queue);
 
 impl Enlist for Trees {
-    fn enlist(&self, exchange: &Exchange) {
-        exchange.enlist(TerminalView(self.0.clone()));
+    fn enlist(&self, _: &Exchange, views: &mut Views) {
+        views.add(TerminalView(self.0.clone()));
     }
 }
 

@@ -12,7 +12,8 @@ use super::naming::Naming;
 use super::sampling::{Asked, Sampler};
 use crate::telemetry::delivery::{Queue, Rank};
 use crate::telemetry::observe::{
-    Enlist, EnlistLayer, Exchange, RequestFacts, RequestRecord, Sampled, View, X_AMZN_TRACE_ID, amzn_root,
+    Enlist, EnlistLayer, Exchange, RequestFacts, RequestRecord, Sampled, View, Views, X_AMZN_TRACE_ID,
+    amzn_root,
 };
 
 /// Makes every request that passes and is sampled an X-Ray segment.
@@ -32,10 +33,10 @@ pub(super) struct Parts {
 }
 
 impl Enlist for Segments {
-    fn enlist(&self, exchange: &Exchange) {
+    fn enlist(&self, exchange: &Exchange, views: &mut Views) {
         // What nobody is told of takes nothing out of a reservoir.
         if exchange.is_viewed() {
-            exchange.enlist(self.decide(exchange));
+            views.add(self.decide(exchange));
         }
     }
 }

@@ -158,10 +158,9 @@ impl Json for SystemTime {
         let (seconds, micros) = (since.as_secs(), u64::from(since.subsec_micros()));
         // From 2001 to 2286 that many, and sixteen with those of the microseconds.
         if TEN_DIGITS.contains(&seconds) {
-            let [tens, ones, fraction @ ..] = digits::eight(seconds % 100 * 1_000_000 + micros);
-            out.extend_from_slice(&digits::eight(seconds / 100));
-            out.extend_from_slice(&[tens, ones, b'.']);
-            out.extend_from_slice(&fraction);
+            let [a, b, c, d, e, f, g, h] = digits::eight(seconds / 100);
+            let [i, j, k, l, m, n, o, p] = digits::eight(seconds % 100 * 1_000_000 + micros);
+            out.extend_from_slice(&[a, b, c, d, e, f, g, h, i, j, b'.', k, l, m, n, o, p]);
         } else {
             seconds.write(out);
             out.push(b'.');
