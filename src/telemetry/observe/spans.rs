@@ -68,8 +68,9 @@ struct Entered {
 thread_local! {
     /// The spans that this thread is in, innermost last.
     static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
-    /// The span that this thread has left last, unless it has been closed here: it is mostly the next to be entered.
-    static LEFT: Cell<Option<(Id, Arc<Open>)>> = const { Cell::new(None) };
+    /// The span that this thread has opened or left last, unless it has been closed here: it is mostly the next to be
+    /// entered.
+    static RECENT: Cell<Option<(Id, Arc<Open>)>> = const { Cell::new(None) };
 }
 
 impl Spans {
@@ -181,17 +182,23 @@ impl Spans {
     }
 }
 
-/// Takes a span, if it is the one that this thread has left last.
-fn take_left(id: &Id) -> Option<Arc<Open>> {
-    LEFT.try_with(|left| match left.take() {
-        Some((known, open)) if known == *id => Some(open),
-        other => {
-            left.set(other);
-            None
-        }
-    })
-    .ok()
-    .flatten()
+/// Keeps a span at hand. What was there before is dropped last, when nothing is borrowed.
+fn remember(id: Id, open: Arc<Open>) {
+    RECENT.try_with(|recent| recent.replace(Some((id, open)))).ok();
+}
+
+/// Takes a span, if it is the one that this thread has opened or left last.
+fn take_recent(id: &Id) -> Option<Arc<Open>> {
+    RECENT
+        .try_with(|recent| match recent.take() {
+            Some((known, open)) if known == *id => Some(open),
+            other => {
+                recent.set(other);
+                None
+            }
+        })
+        .ok()
+        .flatten()
 }
 
 /// Shows `see` a span that this thread is in: there it is asked for mostly, and it takes no lock. It must not enter or leave
@@ -241,10 +248,12 @@ impl Subscriber for Spans {
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let (id, metadata) = (self.0.ids.new_span_id(), attributes.metadata());
         let context = self.wants(metadata).then(|| self.open(id, attributes)).flatten();
-        let id = number(id);
-        let (handles, left) = (AtomicUsize::new(1), AtomicU64::new(0));
-        self.0.open.of(id).insert(id, Arc::new(Open { metadata, context, handles, left }));
-        Id::from_u64(id)
+        let number = number(id);
+        let (id, handles, left) = (Id::from_u64(number), AtomicUsize::new(1), AtomicU64::new(0));
+        let open = Arc::new(Open { metadata, context, handles, left });
+        remember(id.clone(), Arc::clone(&open));
+        self.0.open.of(number).insert(number, open);
+        id
     }
 
     fn record(&self, id: &Id, values: &Record<'_>) {
@@ -263,7 +272,7 @@ impl Subscriber for Spans {
     fn event(&self, _: &Event<'_>) {}
 
     fn enter(&self, id: &Id) {
-        let Some(open) = take_left(id).or_else(|| self.find(id)) else { return };
+        let Some(open) = take_recent(id).or_else(|| self.find(id)) else { return };
         let attached = open.context.clone().map(Context::attach);
         let entered = Entered { id: id.clone(), open, attached };
         ENTERED.try_with(|all| all.borrow_mut().push(entered)).ok();
@@ -278,7 +287,7 @@ impl Subscriber for Spans {
         if let Ok(Some(Entered { id, open, attached })) = left {
             open.leave(SystemTime::now());
             drop(attached);
-            LEFT.try_with(|left| left.replace(Some((id, open)))).ok();
+            remember(id, open);
         }
     }
 
@@ -299,7 +308,7 @@ impl Subscriber for Spans {
             }
         };
         if closed.is_some() {
-            take_left(&id);
+            take_recent(&id);
         }
         // Filing tells views, which must not find the lock held.
         closed.map(|open| open.end()).is_some()
