@@ -18,21 +18,9 @@ pub(super) struct HeadTimer(Arc<Mutex<Option<Aside<Sleep>>>>);
 
 /// The wait for one head.
 struct HeadSleep {
-    /// `None` until it is first asked for.
-    running: Option<Aside<Sleep>>,
     deadline: Instant,
-    /// Where the timer is left for the next head.
-    home: HeadTimer,
-}
-
-impl HeadTimer {
-    fn put(&self, timer: Aside<Sleep>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(timer);
-    }
-
-    fn take(&self) -> Option<Aside<Sleep>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+    /// Set when it is first asked for.
+    timer: HeadTimer,
 }
 
 impl rt::Timer for HeadTimer {
@@ -41,7 +29,7 @@ impl rt::Timer for HeadTimer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {
-        Box::pin(HeadSleep { running: None, deadline, home: self.clone() })
+        Box::pin(HeadSleep { deadline, timer: self.clone() })
     }
 
     fn now(&self) -> Instant {
@@ -54,25 +42,15 @@ impl rt::Sleep for HeadSleep {}
 impl Future for HeadSleep {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let HeadSleep { running, deadline, home } = &mut *self;
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut timer = self.timer.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let timer = running.get_or_insert_with(|| {
-                home.take().unwrap_or_else(|| Aside::new(sleep_until((*deadline).into())))
-            });
-            ready!(Pin::new(timer).poll(cx));
-            *running = None;
-            if rt::Timer::now(home) >= *deadline {
+            let running = timer.get_or_insert_with(|| Aside::new(sleep_until(self.deadline.into())));
+            ready!(Pin::new(running).poll(cx));
+            *timer = None;
+            if rt::Timer::now(&self.timer) >= self.deadline {
                 return Poll::Ready(());
             }
-        }
-    }
-}
-
-impl Drop for HeadSleep {
-    fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            self.home.put(running);
         }
     }
 }
@@ -115,8 +93,7 @@ mod tests {
         let timer = HeadTimer::default();
         let mut head = timer.sleep(WHOLE);
         assert!(timeout(HALF, &mut head).await.is_err());
-        assert!(timer.0.lock().unwrap().is_none(), "it is in use");
         drop(head);
-        assert!(timer.0.lock().unwrap().is_some());
+        assert!(timer.0.lock().unwrap().is_some(), "it runs on");
     }
 }
