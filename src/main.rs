@@ -17,7 +17,7 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-/// A request makes sixty allocations: with the system's allocator it takes an eighth more time, with mimalloc, which goes
+/// A request makes sixty-odd allocations: with the system's allocator it takes an eighth more time, with mimalloc, which goes
 /// through more memory before it comes back to what is warm, 3 % more time and twice the memory (`benches/`).
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;

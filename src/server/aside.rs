@@ -29,6 +29,13 @@ impl<F: Future> Aside<F> {
     }
 }
 
+#[cfg(test)]
+impl<F> Aside<F> {
+    pub(super) fn inner(&self) -> &F {
+        &self.inner
+    }
+}
+
 impl<F: Future> Future for Aside<F> {
     type Output = F::Output;
 

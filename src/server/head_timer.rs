@@ -19,7 +19,7 @@ pub(super) struct HeadTimer(Arc<Mutex<Option<Aside<Sleep>>>>);
 /// The wait for one head.
 struct HeadSleep {
     deadline: Instant,
-    /// Set when it is first asked for.
+    /// The connection's, started when a head is first waited for.
     timer: HeadTimer,
 }
 
@@ -91,9 +91,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_head_that_nobody_waits_for_any_more_leaves_its_timer_to_the_next() {
         let timer = HeadTimer::default();
+        let deadline = || timer.0.lock().unwrap().as_ref().map(|running| running.inner().deadline());
         let mut head = timer.sleep(WHOLE);
         assert!(timeout(HALF, &mut head).await.is_err());
         drop(head);
-        assert!(timer.0.lock().unwrap().is_some(), "it runs on");
+        let begun = deadline();
+        assert!(begun.is_some());
+        assert!(timeout(HALF / 2, timer.sleep(WHOLE)).await.is_err());
+        assert_eq!(deadline(), begun, "it runs on");
     }
 }

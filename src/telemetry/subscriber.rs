@@ -9,8 +9,7 @@ use super::observe::{EventLayer, Heard, LogView, Outside, RecordAll, Spans};
 
 /// The libraries that carry requests and telemetry, by how their targets begin: their spans are no part of what the
 /// application does.
-const CARRIERS: [&str; 8] =
-    ["axum", "h2", "hyper", "hyper_util", "opentelemetry", "opentelemetry_sdk", "reqwest", "rustls"];
+const CARRIERS: [&str; 6] = ["axum", "h2", "hyper", "opentelemetry", "reqwest", "rustls"];
 
 /// The subscriber's lower half: spans at `info` and above, whatever the console says.
 pub(super) fn spans(sampler: RecordAll, limits: SpanLimits, outside: Option<Outside>) -> Spans {

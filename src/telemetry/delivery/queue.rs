@@ -127,7 +127,7 @@ impl<T> Queue<T> {
             self.0.ledger.queue(measure.items);
             return match through(thing, measure.items) {
                 Ok(before) => {
-                    self.wake(before, before.plus(measure), &self.0.wake_at, false);
+                    self.wake(measure, before, Measure::default(), &self.0.wake_at, false);
                     true
                 }
                 Err(thing) => self.hold(thing, measure, Entered::Yes),
@@ -191,12 +191,7 @@ impl<T> Queue<T> {
         }
         drop(sheaf);
         let attended = self.0.attended.load(Ordering::Acquire);
-        let is_half = self.is_half(held_before) != self.is_half(held_before.plus(measure));
-        if is_half {
-            self.0.wake.notify_one();
-        } else {
-            self.wake(before, after, &self.0.wake_sheaf_at, attended);
-        }
+        self.wake(measure, before, held_before, &self.0.wake_sheaf_at, attended);
         true
     }
 
@@ -204,31 +199,32 @@ impl<T> Queue<T> {
     fn hold(&self, thing: T, measure: Measure, entered: Entered) -> bool {
         let Shared { ledger, capacity, held, closed, attended, .. } = &*self.0;
         let mut waiting = self.waiting();
-        let refusal = if closed.load(Ordering::Acquire) {
-            Some("shut_down")
-        } else if held.take(measure, *capacity).is_none() {
-            Some("queue_full")
+        let room = if closed.load(Ordering::Acquire) {
+            Err("shut_down")
         } else {
-            None
+            held.take(measure, *capacity).ok_or("queue_full")
         };
-        if let Some(reason) = refusal {
-            ledger.enter(|tally| match entered {
-                Entered::Yes => tally.drop_queued(reason, measure.items),
-                Entered::No => tally.refuse(reason, measure.items),
-            });
-            return false;
-        }
+        let held_before = match room {
+            Ok(before) => before,
+            Err(reason) => {
+                ledger.enter(|tally| match entered {
+                    Entered::Yes => tally.drop_queued(reason, measure.items),
+                    Entered::No => tally.refuse(reason, measure.items),
+                });
+                return false;
+            }
+        };
         if entered == Entered::No {
             // Entered under the lock, so that nothing is delivered that is not in the books yet.
             ledger.queue(measure.items);
         }
-        let (before, after) = (waiting.sum, waiting.sum.plus(measure));
+        let before = waiting.sum;
         // The clock is asked once for all that the worker will find: what is taken for a little older waits no longer.
         let since = *waiting.came.get_or_insert_with(Instant::now);
         waiting.fresh.push(Entry { thing, measure, since });
-        waiting.sum = after;
+        waiting.sum = before.plus(measure);
         drop(waiting);
-        self.wake(before, after, &self.0.wake_at, attended.load(Ordering::Acquire));
+        self.wake(measure, before, held_before, &self.0.wake_at, attended.load(Ordering::Acquire));
         true
     }
 
@@ -282,13 +278,21 @@ impl<T> Queue<T> {
         self.waiting().came.is_some() || !self.0.sheaves.are_empty()
     }
 
-    /// Wakes the worker where more than `before` gives it something to do.
-    fn wake(&self, before: Measure, after: Measure, wake_at: &Limits, attended: bool) {
-        let reached = |is: &dyn Fn(Measure) -> bool| is(after) && !is(before);
-        if !attended && before == Measure::default()
-            || reached(&|sum| batch::is_full(wake_at, sum))
-            || reached(&|sum| batch::is_behind(wake_at, sum))
-            || reached(&|sum| self.is_half(sum))
+    /// Wakes the worker where `measure`, coming to what waited `before` and to all that was `held_before`, gives it something
+    /// to do.
+    fn wake(
+        &self,
+        measure: Measure,
+        before: Measure,
+        held_before: Measure,
+        wake_at: &Limits,
+        attended: bool,
+    ) {
+        let reaches = |before: Measure, is: &dyn Fn(Measure) -> bool| is(before.plus(measure)) && !is(before);
+        if (!attended && before == Measure::default())
+            || reaches(before, &|sum| batch::is_full(wake_at, sum))
+            || reaches(before, &|sum| batch::is_behind(wake_at, sum))
+            || reaches(held_before, &|sum| self.is_half(sum))
         {
             self.0.wake.notify_one();
         }

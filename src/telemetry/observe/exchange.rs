@@ -160,6 +160,9 @@ impl Exchange {
 
     /// Enlists views behind those that are there.
     pub(super) fn enlist(&self, mut views: Views) {
+        if views.all.is_empty() {
+            return;
+        }
         let known = &mut self.state().audience.views;
         if known.is_empty() {
             *known = views.all;

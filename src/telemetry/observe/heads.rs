@@ -1,6 +1,8 @@
 //! A request's headers, gone through once: it has a handful of them, and to look at each costs a tenth of asking for
 //! each of the dozen names that matter.
 
+use std::fmt;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::identity::{TRACEPARENT, X_AMZN_TRACE_ID};
@@ -24,7 +26,7 @@ const LONGEST_HEADER: usize = 2048;
 
 /// The headers of a request that its record keeps, by an allow-list, where they are readable text; of a repeated one the
 /// first. Their values are in one piece of memory.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct KeptHeaders {
     text: String,
     /// Where the value of each of the list ends, which begins where the one before has ended.
@@ -33,7 +35,8 @@ pub struct KeptHeaders {
 
 impl KeptHeaders {
     fn of(values: [Option<&str>; KEPT.len()]) -> Self {
-        let values = values.map(|value| value.map(|value| value.get(..LONGEST_HEADER).unwrap_or(value)));
+        let cut = |value: &'_ str| value.floor_char_boundary(LONGEST_HEADER);
+        let values = values.map(|value| value.and_then(|value| value.get(..cut(value))));
         let mut text = String::with_capacity(values.iter().flatten().map(|value| value.len()).sum());
         let ends = values.map(|value| {
             text.push_str(value?);
@@ -63,6 +66,12 @@ impl KeptHeaders {
     #[must_use]
     pub fn get(&self, name: &HeaderName) -> Option<&str> {
         self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+}
+
+impl fmt::Debug for KeptHeaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
@@ -171,6 +180,22 @@ mod tests {
             (heads.host, heads.ids, heads.forwarding, heads.baggage),
             (Some("u:p@here:1"), true, false, false)
         );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_kept_and_what_is_long_is_cut() {
+        let mut headers = map(&[("accept", "a")]);
+        headers.insert(header::USER_AGENT, HeaderValue::from_bytes(b"caf\xe9").unwrap());
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(""));
+        let long = "x".repeat(LONGEST_HEADER + 1).parse().unwrap();
+        headers.insert(header::REFERER, long);
+        let kept = Heads::of(&headers).kept;
+        let lengths: Vec<_> = kept.iter().map(|(name, value)| (name.as_str(), value.len())).collect();
+        assert_eq!(lengths, [("accept", 1), ("content-type", 0), ("referer", LONGEST_HEADER)]);
+        assert_eq!((kept.get(&header::ACCEPT), kept.get(&header::USER_AGENT)), (Some("a"), None));
+        let wide: KeptHeaders =
+            [(header::HOST, "é".repeat(40_000).as_str()), (header::ACCEPT, "b")].into_iter().collect();
+        assert_eq!((wide.length(), wide.get(&header::ACCEPT)), (LONGEST_HEADER + 1, Some("b")));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! once. What is inside of a span still sees it by OpenTelemetry's API: it is the current one of its context.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -61,6 +61,8 @@ struct Open {
 /// A span that a thread is in.
 struct Entered {
     id: Id,
+    /// Where it is open: a thread may be in spans of several subscribers, one after the other.
+    of: usize,
     open: Arc<Open>,
     attached: Option<ContextGuard>,
 }
@@ -68,9 +70,6 @@ struct Entered {
 thread_local! {
     /// The spans that this thread is in, innermost last.
     static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
-    /// The span that this thread has opened or left last, unless it has been closed here: it is mostly the next to be
-    /// entered.
-    static RECENT: Cell<Option<(Id, Arc<Open>)>> = const { Cell::new(None) };
 }
 
 impl Spans {
@@ -91,22 +90,43 @@ impl Spans {
         (self.0.wanted)(metadata)
     }
 
+    /// Which one this is, among those that share a thread.
+    fn own(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// What `see` finds in one of the spans that this thread is in, innermost first. It must not enter or leave any.
+    fn entered<T>(&self, see: impl FnMut(&Entered) -> Option<T>) -> Option<T> {
+        let own = self.own();
+        let find = |all: &RefCell<Vec<Entered>>| {
+            all.borrow().iter().rev().filter(|entered| entered.of == own).find_map(see)
+        };
+        ENTERED.try_with(find).ok().flatten()
+    }
+
     /// Shows `see` the context of the span that an event belongs to, where there is one that is filed. It must not enter
     /// or leave spans.
     pub(super) fn with_context_of<T>(&self, event: &Event<'_>, see: impl FnOnce(&Context) -> T) -> Option<T> {
         if event.is_contextual() {
-            let innermost = |all: &RefCell<Vec<Entered>>| {
-                all.borrow().iter().rev().find_map(|entered| entered.open.context.as_ref()).map(see)
-            };
-            return ENTERED.try_with(innermost).ok()?;
+            let mut see = Some(see);
+            return self.entered(|entered| {
+                let context = entered.open.context.as_ref()?;
+                see.take().map(|see| see(context))
+            });
         }
         self.find(event.parent()?)?.context.as_ref().map(see)
     }
 
-    /// Shows `see` a span, wherever it is. It must not enter or leave spans.
+    /// Shows `see` a span that this thread is in: there it is asked for mostly, and it takes no lock.
+    fn here<T>(&self, id: &Id, see: impl FnOnce(&Arc<Open>) -> T) -> Option<T> {
+        let mut see = Some(see);
+        self.entered(|entered| if entered.id == *id { Some(see.take()?(&entered.open)) } else { None })
+    }
+
+    /// Shows `see` a span, wherever it is. It must not enter or leave any.
     fn with<T>(&self, id: &Id, see: impl FnOnce(&Open) -> T) -> Option<T> {
         let mut see = Some(see);
-        let seen = here(id, |open| see.take().map(|see| see(open)));
+        let seen = self.here(id, |open| see.take().map(|see| see(open)));
         seen.unwrap_or_else(|| Some(see?(&*self.find(id)?)))
     }
 
@@ -116,31 +136,27 @@ impl Spans {
 
     /// Opens a span in its explicit parent's context, or in what is current.
     fn open(&self, id: SpanId, attributes: &Attributes<'_>) -> Option<Context> {
+        let (name, is_contextual) = (attributes.metadata().name(), attributes.is_contextual());
+        let parent = attributes.parent().and_then(|parent| self.find(parent)?.context.clone());
+        let is_suppressed = match &parent {
+            Some(parent) => parent.is_telemetry_suppressed(),
+            None => is_contextual && Context::is_current_telemetry_suppressed(),
+        };
+        if is_suppressed {
+            return None;
+        }
         let mut fields = SpanFields::with_capacity(attributes.fields().len());
         // The caller's code may run here, so that nothing is borrowed yet.
         attributes.record(&mut fields);
-        let name = attributes.metadata().name();
-        let explicit = attributes.parent().and_then(|parent| self.find(parent)?.context.clone());
-        match explicit {
+        Some(match parent {
             Some(parent) => self.open_in(&parent, id, name, fields),
-            None if attributes.is_contextual() => {
-                Context::map_current(|parent| self.open_in(parent, id, name, fields))
-            }
+            None if is_contextual => Context::map_current(|parent| self.open_in(parent, id, name, fields)),
             None => self.open_in(&Context::new(), id, name, fields),
-        }
+        })
     }
 
-    /// Opens a span of OpenTelemetry's, unless telemetry is suppressed, and makes the context that holds inside.
-    fn open_in(
-        &self,
-        parent: &Context,
-        id: SpanId,
-        name: &'static str,
-        fields: SpanFields,
-    ) -> Option<Context> {
-        if parent.is_telemetry_suppressed() {
-            return None;
-        }
+    /// Opens a span of OpenTelemetry's, and makes the context that holds inside.
+    fn open_in(&self, parent: &Context, id: SpanId, name: &'static str, fields: SpanFields) -> Context {
         let name = fields.name.map_or(Cow::Borrowed(name), Cow::Owned);
         let kind = fields.kind.unwrap_or(SpanKind::Internal);
         let span_context = self.span_context(id, parent, &name, &kind);
@@ -163,7 +179,7 @@ impl Spans {
         };
         let exchange = parent.get::<Exchange>().cloned();
         let place = exchange.map_or_else(|| Place::Outside(self.0.outside.clone()), Place::Exchange);
-        Some(parent.with_span(OpenSpan::new(data, place, self.0.limits)))
+        parent.with_span(OpenSpan::new(data, place, self.0.limits))
     }
 
     /// The ids of a new span. Within this process one decision holds for the whole trace: each sampler that can be
@@ -180,36 +196,6 @@ impl Spans {
         let flags = above.trace_flags().with_sampled(result.decision == SamplingDecision::RecordAndSample);
         SpanContext::new(trace_id, id, flags, false, result.trace_state)
     }
-}
-
-/// Keeps a span at hand. What was there before is dropped last, when nothing is borrowed.
-fn remember(id: Id, open: Arc<Open>) {
-    RECENT.try_with(|recent| recent.replace(Some((id, open)))).ok();
-}
-
-/// Takes a span, if it is the one that this thread has opened or left last.
-fn take_recent(id: &Id) -> Option<Arc<Open>> {
-    RECENT
-        .try_with(|recent| match recent.take() {
-            Some((known, open)) if known == *id => Some(open),
-            other => {
-                recent.set(other);
-                None
-            }
-        })
-        .ok()
-        .flatten()
-}
-
-/// Shows `see` a span that this thread is in: there it is asked for mostly, and it takes no lock. It must not enter or leave
-/// spans.
-fn here<T>(id: &Id, see: impl FnOnce(&Arc<Open>) -> T) -> Option<T> {
-    let find = |all: &RefCell<Vec<Entered>>| {
-        let all = all.borrow();
-        let entered = all.iter().rev().find(|entered| entered.id == *id)?;
-        Some(see(&entered.open))
-    };
-    ENTERED.try_with(find).ok().flatten()
 }
 
 impl Open {
@@ -248,12 +234,10 @@ impl Subscriber for Spans {
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let (id, metadata) = (self.0.ids.new_span_id(), attributes.metadata());
         let context = self.wants(metadata).then(|| self.open(id, attributes)).flatten();
-        let number = number(id);
-        let (id, handles, left) = (Id::from_u64(number), AtomicUsize::new(1), AtomicU64::new(0));
-        let open = Arc::new(Open { metadata, context, handles, left });
-        remember(id.clone(), Arc::clone(&open));
-        self.0.open.of(number).insert(number, open);
-        id
+        let id = number(id);
+        let (handles, left) = (AtomicUsize::new(1), AtomicU64::new(0));
+        self.0.open.of(id).insert(id, Arc::new(Open { metadata, context, handles, left }));
+        Id::from_u64(id)
     }
 
     fn record(&self, id: &Id, values: &Record<'_>) {
@@ -272,22 +256,21 @@ impl Subscriber for Spans {
     fn event(&self, _: &Event<'_>) {}
 
     fn enter(&self, id: &Id) {
-        let Some(open) = take_recent(id).or_else(|| self.find(id)) else { return };
+        let Some(open) = self.find(id) else { return };
         let attached = open.context.clone().map(Context::attach);
-        let entered = Entered { id: id.clone(), open, attached };
+        let entered = Entered { id: id.clone(), of: self.own(), open, attached };
         ENTERED.try_with(|all| all.borrow_mut().push(entered)).ok();
     }
 
     fn exit(&self, id: &Id) {
         let left = ENTERED.try_with(|all| {
             let mut all = all.borrow_mut();
-            let place = all.iter().rposition(|entered| entered.id == *id)?;
+            let place = all.iter().rposition(|entered| entered.of == self.own() && entered.id == *id)?;
             Some(all.remove(place))
         });
-        if let Ok(Some(Entered { id, open, attached })) = left {
+        if let Ok(Some(Entered { open, attached, .. })) = left {
             open.leave(SystemTime::now());
             drop(attached);
-            remember(id, open);
         }
     }
 
@@ -299,7 +282,7 @@ impl Subscriber for Spans {
     fn try_close(&self, id: Id) -> bool {
         let number = id.into_u64();
         let was_last = |open: &Arc<Open>| open.handles.fetch_sub(1, Ordering::AcqRel) == 1;
-        let closed = match here(&id, was_last) {
+        let closed = match self.here(&id, was_last) {
             Some(false) => None,
             Some(true) => self.0.open.of(number).remove(&number),
             None => {
@@ -307,17 +290,15 @@ impl Subscriber for Spans {
                 if shard.get(&number).is_some_and(was_last) { shard.remove(&number) } else { None }
             }
         };
-        if closed.is_some() {
-            take_recent(&id);
-        }
         // Filing tells views, which must not find the lock held.
         closed.map(|open| open.end()).is_some()
     }
 
     fn current_span(&self) -> Current {
-        let innermost = |all: &RefCell<Vec<Entered>>| {
-            all.borrow().last().map(|entered| Current::new(entered.id.clone(), entered.open.metadata))
-        };
-        ENTERED.try_with(innermost).ok().flatten().unwrap_or_else(Current::none)
+        let innermost = self.entered(|entered| Some(Current::new(entered.id.clone(), entered.open.metadata)));
+        innermost.unwrap_or_else(Current::none)
     }
 }
+
+#[cfg(test)]
+mod tests;
