@@ -180,6 +180,9 @@ impl<T> Queue<T> {
         // Entered under the lock, so that nothing is delivered that is not in the books yet.
         ledger.queue(measure.items);
         let after = sheaf.sum();
+        // What it was drawn from takes several times as much, by estimate: that much more has room.
+        let drawn = after.minus(before);
+        held.give(measure.minus(drawn));
         let is_full = |sum| batch::is_full(&self.0.wake_sheaf_at, sum);
         if !is_full(before) && is_full(after) && (asks.at_once)(&sheaf) {
             let sent = sheaf.clear();
@@ -191,7 +194,7 @@ impl<T> Queue<T> {
         }
         drop(sheaf);
         let attended = self.0.attended.load(Ordering::Acquire);
-        self.wake(measure, before, held_before, &self.0.wake_sheaf_at, attended);
+        self.wake(drawn, before, held_before, &self.0.wake_sheaf_at, attended);
         true
     }
 

@@ -15,6 +15,8 @@ use super::sink::Rank;
 
 /// How long a sheaf gets, in bytes, before the next is begun: dozens of pieces.
 const LONG: usize = 64 * 1024;
+/// What a piece takes beside its bytes, on a sheaf and as an item that waits, in bytes and by estimate.
+const PIECE: usize = 256;
 /// The most sheaves that are drawn on at the same time.
 const MOST: usize = 16;
 
@@ -71,7 +73,8 @@ impl Sheaf {
         self.sum
     }
 
-    /// Adds what `draw` appends, if it says that this is a piece. A panic leaves nothing of it.
+    /// Adds what `draw` appends, if it says that this is a piece: as what it takes now, where that is less than what it was
+    /// drawn from took. A panic leaves nothing of it.
     pub(super) fn draw(
         &mut self,
         mark: Mark,
@@ -87,6 +90,8 @@ impl Sheaf {
             self.bytes.truncate(begin);
             return is_piece;
         }
+        let weight = measure.weight.min(self.bytes.len() - begin + PIECE);
+        let measure = Measure { weight, ..measure };
         self.pieces.push((self.bytes.len(), mark, measure));
         self.sum = self.sum.plus(measure);
         self.since.get_or_insert_with(Instant::now);

@@ -241,3 +241,17 @@ async fn what_is_drawn_late_waits_as_long_as_the_first() {
         "what was pushed first is not in front"
     );
 }
+
+#[test]
+fn what_is_drawn_takes_the_room_that_it_is_drawn_as() {
+    let queue = queue(1500, 100);
+    let short = |_: &usize, out: &mut Vec<u8>| byte(&7, out);
+    assert!(
+        [900, 900, 900].map(|weight| queue.push_drawn(weight, true, MARK, short)).iter().all(|taken| *taken)
+    );
+    let drawn = all_drawn(&queue);
+    let sum = drawn.iter().fold(Measure::default(), |sum, (_, measure)| sum.plus(*measure));
+    assert!(sum.weight < 900 && sum.items == 3, "{drawn:?}");
+    queue.settle(sum);
+    assert!(queue.push(1500), "all of the room is there again");
+}
