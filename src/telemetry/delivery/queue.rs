@@ -146,17 +146,11 @@ impl<T> Queue<T> {
         mark: Mark,
         draw: impl FnOnce(&T, &mut Vec<u8>) -> bool,
     ) -> bool {
-        let Shared { sheaves, held, ledger, asks, capacity, .. } = &*self.0;
+        let Shared { sheaves, held, ledger, asks, .. } = &*self.0;
         let is_drawn = is_light && asks.through.is_none() && asks.gathered.is_some();
         let Some(mut sheaf) = is_drawn.then(|| sheaves.own()).flatten() else { return self.push(thing) };
         let measure = (asks.measure)(&thing);
-        // Looked at under the lock, so that nothing comes behind the worker's last look.
-        let room = if self.0.closed.load(Ordering::Acquire) {
-            Err("shut_down")
-        } else {
-            held.take(measure, *capacity).ok_or("queue_full")
-        };
-        let held_before = match room {
+        let held_before = match self.take_room(measure) {
             Ok(before) => before,
             Err(reason) => {
                 ledger.enter(|tally| tally.refuse(reason, measure.items));
@@ -198,16 +192,21 @@ impl<T> Queue<T> {
         true
     }
 
+    /// Takes room for something, and returns what there was before; or why there is none. Asked under the lock of where it
+    /// will wait, so that nothing comes behind the worker's last look.
+    fn take_room(&self, measure: Measure) -> Result<Measure, &'static str> {
+        let Shared { held, closed, capacity, .. } = &*self.0;
+        if closed.load(Ordering::Acquire) {
+            return Err("shut_down");
+        }
+        held.take(measure, *capacity).ok_or("queue_full")
+    }
+
     /// Keeps something in memory, if there is room.
     fn hold(&self, thing: T, measure: Measure, entered: Entered) -> bool {
-        let Shared { ledger, capacity, held, closed, attended, .. } = &*self.0;
+        let Shared { ledger, attended, .. } = &*self.0;
         let mut waiting = self.waiting();
-        let room = if closed.load(Ordering::Acquire) {
-            Err("shut_down")
-        } else {
-            held.take(measure, *capacity).ok_or("queue_full")
-        };
-        let held_before = match room {
+        let held_before = match self.take_room(measure) {
             Ok(before) => before,
             Err(reason) => {
                 ledger.enter(|tally| match entered {
