@@ -39,7 +39,41 @@ pub(super) enum Item {
     Drawn(Line, Rank),
 }
 
+/// What a line is drawn from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source<'a> {
+    Request(&'a RequestRecord),
+    Event(&'a LogEvent),
+}
+
+impl Source<'_> {
+    /// What is known of its line beside the text.
+    pub(super) fn mark(self) -> Mark {
+        let (time, event_id) = match self {
+            Self::Request(record) => (record.ended(), record.event_id),
+            Self::Event(event) => (event.time, event.event_id),
+        };
+        Mark { rank: self.rank(), millis: millis(time), turn: event_id.number() }
+    }
+
+    fn rank(self) -> Rank {
+        match self {
+            Self::Request(record) if record.verdict() == Verdict::Fine => Rank::Routine,
+            Self::Event(event) if event.level >= Level::DEBUG => Rank::Detail,
+            Self::Request(_) | Self::Event(_) => Rank::Notable,
+        }
+    }
+}
+
 impl Item {
+    fn source(&self) -> Option<Source<'_>> {
+        match self {
+            Self::Request(record) => Some(Source::Request(record)),
+            Self::Event(event) => Some(Source::Event(event)),
+            Self::Drawn(..) => None,
+        }
+    }
+
     fn line(&self) -> Option<&Line> {
         if let Self::Drawn(line, _) = self { Some(line) } else { None }
     }
@@ -94,25 +128,23 @@ impl Line {
 
 /// Draws what is not drawn yet.
 pub(super) fn draw(item: Item, form: &Form) -> Item {
-    if matches!(item, Item::Drawn(..)) {
-        return item;
-    }
-    let (mark, mut quoted) = (mark(&item), Vec::new());
-    if draw_quoted(&item, form, &mut quoted) {
+    let Some(source) = item.source() else { return item };
+    let (mark, mut quoted) = (source.mark(), Vec::new());
+    if draw_quoted(source, form, &mut quoted) {
         return gathered(quoted.into(), mark);
     }
-    Item::Drawn(Line::new(mark.millis, mark.turn, &message(&item, form)), mark.rank)
+    Item::Drawn(Line::new(mark.millis, mark.turn, &message(source, form)), mark.rank)
 }
 
 /// Appends a line of JSON as it will be in a string of JSON, which most are drawn as without a detour; says whether this
 /// is one.
-pub(super) fn draw_quoted(item: &Item, form: &Form, out: &mut Vec<u8>) -> bool {
+pub(super) fn draw_quoted(source: Source<'_>, form: &Form, out: &mut Vec<u8>) -> bool {
     let begin = out.len();
-    match (item, form.format) {
-        (Item::Request(record), LineFormat::Json) if form.metrics.is_none() => {
+    match (source, form.format) {
+        (Source::Request(record), LineFormat::Json) if form.metrics.is_none() => {
             line::quoted_access_line(record, out);
         }
-        (Item::Event(event), LineFormat::Json) => line::quoted_event_line(event, out),
+        (Source::Event(event), LineFormat::Json) => line::quoted_event_line(event, out),
         _ => return false,
     }
     out.len() - begin <= LONGEST
@@ -121,16 +153,6 @@ pub(super) fn draw_quoted(item: &Item, form: &Form, out: &mut Vec<u8>) -> bool {
 /// What [`draw_quoted`] has appended.
 pub(super) fn gathered(quoted: Bytes, Mark { rank, millis, turn }: Mark) -> Item {
     Item::Drawn(Line { timestamp: millis, turn, quoted }, rank)
-}
-
-/// What is known of a line beside its text.
-pub(super) fn mark(item: &Item) -> Mark {
-    let (millis, turn) = match item {
-        Item::Request(record) => (millis(record.ended()), record.event_id.number()),
-        Item::Event(event) => (millis(event.time), event.event_id.number()),
-        Item::Drawn(line, _) => (line.timestamp, line.turn),
-    };
-    Mark { rank: rank(item), millis, turn }
 }
 
 /// The lines of a call, which have to be in the order of their times.
@@ -197,21 +219,19 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Item> {
 /// What an item is worth when there is not room for all.
 pub(super) fn rank(item: &Item) -> Rank {
     match item {
-        Item::Request(record) if record.verdict() == Verdict::Fine => Rank::Routine,
-        Item::Event(event) if event.level >= Level::DEBUG => Rank::Detail,
-        Item::Request(_) | Item::Event(_) => Rank::Notable,
+        Item::Request(record) => Source::Request(record).rank(),
+        Item::Event(event) => Source::Event(event).rank(),
         Item::Drawn(_, rank) => *rank,
     }
 }
 
 /// The text of a line, of [`LONGEST`] bytes at most.
-fn message(item: &Item, form: &Form) -> String {
-    let message = match (item, form.format) {
-        (Item::Drawn(..), _) => String::new(),
-        (Item::Request(record), LineFormat::Json) => access_json(record, form),
-        (Item::Request(record), LineFormat::Classic) => classic_access(record),
-        (Item::Event(event), LineFormat::Json) => line::event_line(event),
-        (Item::Event(event), LineFormat::Classic) => classic_event(event),
+fn message(source: Source<'_>, form: &Form) -> String {
+    let message = match (source, form.format) {
+        (Source::Request(record), LineFormat::Json) => access_json(record, form),
+        (Source::Request(record), LineFormat::Classic) => classic_access(record),
+        (Source::Event(event), LineFormat::Json) => line::event_line(event),
+        (Source::Event(event), LineFormat::Classic) => classic_event(event),
     };
     match form.format {
         _ if message.len() <= LONGEST => message,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
-use super::document::{self, Form, Item};
+use super::document::{self, Form, Item, Source};
 use crate::telemetry::delivery::Queue;
 use crate::telemetry::observe::{
     Enlist, EnlistLayer, Exchange, LogEvent, LogView, RequestRecord, View, Views,
@@ -38,16 +38,17 @@ impl LineView {
         Self(Arc::new(Inner { queue, form }))
     }
 
-    fn push(&self, item: Item, is_light: bool) {
+    fn push(&self, source: Source<'_>, is_light: bool, item: impl FnOnce() -> Item) {
         let Inner { queue, form } = &*self.0;
-        let mark = document::mark(&item);
-        queue.push_drawn(item, is_light, mark, |item, out| document::draw_quoted(item, form, out));
+        let draw = |out: &mut Vec<u8>| is_light && document::draw_quoted(source, form, out);
+        queue.push_drawn(1, source.mark(), draw, item);
     }
 }
 
 impl View for LineView {
     fn on_close(&mut self, record: &Arc<RequestRecord>) {
-        self.push(Item::Request(Arc::clone(record)), record.is_light());
+        let item = || Item::Request(Arc::clone(record));
+        self.push(Source::Request(record), record.is_light(), item);
     }
 }
 
@@ -65,7 +66,8 @@ impl LogView for LineLog {
     fn on_event(&self, event: &Arc<LogEvent>, _: Option<&Exchange>) {
         let carries = CARRIERS.iter().any(|carrier| event.target.starts_with(carrier));
         if event.level <= self.level && !carries {
-            self.view.push(Item::Event(Arc::clone(event)), event.is_light());
+            let item = || Item::Event(Arc::clone(event));
+            self.view.push(Source::Event(event), event.is_light(), item);
         }
     }
 }

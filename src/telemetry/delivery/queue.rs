@@ -136,59 +136,56 @@ impl<T> Queue<T> {
         self.hold(thing, measure, Entered::No)
     }
 
-    /// The same for something that, if it `is_light`, is drawn at once, while what it is drawn from is in the processor's
-    /// cache. `draw` appends the bytes, and says whether that is all of it; otherwise, and where it is not light, the
-    /// worker draws it. What panics is lost, and counted.
+    /// The same for something of so many `items` that is drawn at once, while what it is drawn from is in the processor's
+    /// cache. `draw` appends the bytes, and says whether that is all of it; otherwise, and where nothing can be drawn
+    /// here, it is pushed as what `thing` makes of it, for the worker to draw. What panics is lost, and counted.
     pub fn push_drawn(
         &self,
-        thing: T,
-        is_light: bool,
+        items: u64,
         mark: Mark,
-        draw: impl FnOnce(&T, &mut Vec<u8>) -> bool,
+        draw: impl FnOnce(&mut Vec<u8>) -> bool,
+        thing: impl FnOnce() -> T,
     ) -> bool {
-        let Shared { sheaves, held, ledger, asks, .. } = &*self.0;
-        let is_drawn = is_light && asks.through.is_none() && asks.gathered.is_some();
-        let Some(mut sheaf) = is_drawn.then(|| sheaves.own()).flatten() else { return self.push(thing) };
-        let measure = (asks.measure)(&thing);
-        let held_before = match self.take_room(measure) {
-            Ok(before) => before,
-            Err(reason) => {
-                ledger.enter(|tally| tally.refuse(reason, measure.items));
+        let Shared { sheaves, ledger, asks, wake_sheaf_at, .. } = &*self.0;
+        let can_be_drawn = asks.through.is_none() && asks.gathered.is_some();
+        let Some(mut sheaf) = can_be_drawn.then(|| sheaves.own()).flatten() else {
+            return self.push(thing());
+        };
+        let weight = match sheaf.draw(draw) {
+            Some(Some(weight)) => weight,
+            Some(None) => {
+                drop(sheaf);
+                return self.push(thing());
+            }
+            None => {
+                ledger.enter(|tally| tally.refuse(super::PANICKED, items));
                 return false;
             }
         };
-        let before = sheaf.sum();
-        match sheaf.draw(mark, measure, |out| draw(&thing, out)) {
-            Some(true) => {}
-            Some(false) => {
-                held.give(measure);
-                drop(sheaf);
-                return self.push(thing);
-            }
-            None => {
-                held.give(measure);
-                ledger.enter(|tally| tally.refuse(super::PANICKED, measure.items));
+        let (before, drawn) = (sheaf.sum(), Measure { weight, items });
+        let held_before = match self.take_room(drawn) {
+            Ok(before) => before,
+            Err(reason) => {
+                sheaf.rub_out();
+                ledger.enter(|tally| tally.refuse(reason, items));
                 return false;
             }
-        }
+        };
         // Entered under the lock, so that nothing is delivered that is not in the books yet.
-        ledger.queue(measure.items);
-        let after = sheaf.sum();
-        // What it was drawn from takes several times as much, by estimate: that much more has room.
-        let drawn = after.minus(before);
-        held.give(measure.minus(drawn));
-        let is_full = |sum| batch::is_full(&self.0.wake_sheaf_at, sum);
-        if !is_full(before) && is_full(after) && (asks.at_once)(&sheaf) {
+        ledger.queue(items);
+        sheaf.keep(mark, drawn);
+        let is_full = |sum| batch::is_full(wake_sheaf_at, sum);
+        if !is_full(before) && is_full(before.plus(drawn)) && (asks.at_once)(&sheaf) {
             let sent = sheaf.clear();
             // Entered under the lock, so that the worker's last look finds either this or what was sent.
             ledger.enter(|tally| tally.deliver(sent.items));
             drop(sheaf);
-            held.give(sent);
+            self.0.held.give(sent);
             return true;
         }
         drop(sheaf);
         let attended = self.0.attended.load(Ordering::Acquire);
-        self.wake(drawn, before, held_before, &self.0.wake_sheaf_at, attended);
+        self.wake(drawn, before, held_before, wake_sheaf_at, attended);
         true
     }
 

@@ -73,25 +73,27 @@ impl Sheaf {
         self.sum
     }
 
-    /// Adds what `draw` appends, if it says that this is a piece: as what it takes now, where that is less than what it was
-    /// drawn from took. A panic leaves nothing of it.
-    pub(super) fn draw(
-        &mut self,
-        mark: Mark,
-        measure: Measure,
-        draw: impl FnOnce(&mut Vec<u8>) -> bool,
-    ) -> Option<bool> {
+    /// Has `draw` append a piece, if it says that this is one, and returns what that takes. It is [kept](Self::keep) or
+    /// [rubbed out](Self::rub_out) before the next. A panic leaves nothing of it.
+    pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Vec<u8>) -> bool) -> Option<Option<usize>> {
         if self.bytes.capacity() == 0 {
             self.bytes.reserve_exact(LONG + LONG / 4);
         }
         let begin = self.bytes.len();
         let is_piece = super::unless_panics(|| draw(&mut self.bytes));
         if is_piece != Some(true) {
-            self.bytes.truncate(begin);
-            return is_piece;
+            self.rub_out();
         }
-        let weight = measure.weight.min(self.bytes.len() - begin + PIECE);
-        let measure = Measure { weight, ..measure };
+        is_piece.map(|is_piece| is_piece.then(|| self.bytes.len() - begin + PIECE))
+    }
+
+    /// Lets go of what was drawn last.
+    pub(super) fn rub_out(&mut self) {
+        self.bytes.truncate(self.pieces.last().map_or(0, |&(end, ..)| end));
+    }
+
+    /// Keeps what was drawn last.
+    pub(super) fn keep(&mut self, mark: Mark, measure: Measure) {
         self.pieces.push((self.bytes.len(), mark, measure));
         self.sum = self.sum.plus(measure);
         self.since.get_or_insert_with(Instant::now);
@@ -99,7 +101,6 @@ impl Sheaf {
             let bytes = std::mem::take(&mut self.bytes).into();
             self.full.push(Bound { bytes, pieces: std::mem::take(&mut self.pieces) });
         }
-        is_piece
     }
 
     /// Each piece, where none is bound.
@@ -209,6 +210,15 @@ mod tests {
     const MARK: Mark = Mark { rank: Rank::Routine, millis: 7, turn: 0 };
     const ONE: Measure = Measure { weight: 3, items: 2 };
 
+    fn add(sheaf: &mut Sheaf, mark: Mark, piece: &[u8]) -> bool {
+        let drawn = sheaf.draw(|out| {
+            out.extend_from_slice(piece);
+            true
+        });
+        sheaf.keep(mark, ONE);
+        drawn == Some(Some(piece.len() + PIECE))
+    }
+
     fn taken(sheaves: &Sheaves) -> Vec<Piece> {
         sheaves.take(|piece| piece).0
     }
@@ -222,11 +232,7 @@ mod tests {
         for one in &all {
             let mut own = sheaves.own().unwrap();
             let mark = Mark { millis: one.0.try_into().unwrap(), ..MARK };
-            let draw = |out: &mut Vec<u8>| {
-                out.extend_from_slice(&piece(one));
-                true
-            };
-            assert_eq!(own.draw(mark, ONE, draw), Some(true));
+            assert!(add(&mut own, mark, &piece(one)));
         }
         assert_eq!(sheaves.own().unwrap().sum(), Measure { weight: 300, items: 200 });
         let taken = taken(&sheaves);
@@ -243,19 +249,13 @@ mod tests {
     fn what_is_not_bound_can_be_seen_and_let_go_of() {
         let sheaves = Sheaves::default();
         let mut own = sheaves.own().unwrap();
-        let draw = |own: &mut Sheaf, piece: &[u8]| {
-            own.draw(MARK, ONE, |out| {
-                out.extend_from_slice(piece);
-                true
-            })
-        };
         for piece in [b"one".as_slice(), b"", b"three"] {
-            draw(&mut own, piece);
+            add(&mut own, MARK, piece);
         }
         assert_eq!(own.pieces().unwrap().collect::<Vec<_>>(), [b"one".as_slice(), b"", b"three"]);
         assert_eq!(own.clear(), Measure { weight: 9, items: 6 });
         assert_eq!((own.pieces().unwrap().count(), own.sum()), (0, Measure::default()));
-        draw(&mut own, &[7; LONG]);
+        add(&mut own, MARK, &[7; LONG]);
         assert!(own.pieces().is_none(), "it is bound");
         drop(own);
         assert_eq!(taken(&sheaves).len(), 1);
@@ -265,17 +265,21 @@ mod tests {
     fn of_what_is_no_piece_nothing_is_left() {
         let sheaves = Sheaves::default();
         let draw = |piece: &'static [u8], end: fn() -> bool| {
-            sheaves.own().unwrap().draw(MARK, ONE, |out| {
+            sheaves.own().unwrap().draw(|out| {
                 out.extend_from_slice(piece);
                 end()
             })
         };
         assert_eq!(draw(b"half", || panic!("a test's panic")), None);
-        assert_eq!(draw(b"other", || false), Some(false));
+        assert_eq!(draw(b"other", || false), Some(None));
         assert!(sheaves.are_empty());
-        assert_eq!(draw(b"whole", || true), Some(true));
+        for piece in [b"one".as_slice(), b"two"] {
+            assert!(add(&mut sheaves.own().unwrap(), MARK, piece));
+            assert_eq!(draw(b"unwanted", || true), Some(Some(8 + PIECE)));
+            sheaves.own().unwrap().rub_out();
+        }
         let taken = taken(&sheaves);
-        assert_eq!(taken.iter().map(|piece| &piece.bytes[..]).collect::<Vec<_>>(), [b"whole"]);
+        assert_eq!(taken.iter().map(|piece| &piece.bytes[..]).collect::<Vec<_>>(), [b"one", b"two"]);
     }
 
     #[test]

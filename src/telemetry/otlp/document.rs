@@ -61,8 +61,7 @@ pub(super) fn draw(item: Item, limits: &SpanLimits) -> Item {
 }
 
 /// Appends a request's spans, where all come from our own instrumentation, as they mostly do; says whether they do.
-pub(super) fn draw_own(item: &Item, limits: &SpanLimits, out: &mut Vec<u8>) -> bool {
-    let Item::Request(record) = item else { return false };
+pub(super) fn draw_own(record: &RequestRecord, limits: &SpanLimits, out: &mut Vec<u8>) -> bool {
     let sampled = || record.spans.iter().filter(|span| span.span_context.is_sampled());
     let is_own = sampled().all(|span| span.instrumentation_scope == *conventions::SCOPE);
     if is_own {
@@ -135,15 +134,19 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Item> {
     ResourceSpans::decode(bytes).ok().map(Box::new).map(Item::Stored)
 }
 
-/// What an item is worth when there is not room for all: a request that succeeded says least.
+/// What an item is worth when there is not room for all: what succeeded says least.
 pub(super) fn rank(item: &Item) -> Rank {
-    let is_fine = match item {
-        Item::Request(record) => record.verdict() == Verdict::Fine,
-        Item::Straggler(span) => !matches!(span.status, Status::Error { .. }),
-        Item::Drawn(drawn) => return drawn.rank,
-        Item::Stored(_) => false,
-    };
-    if is_fine { Rank::Routine } else { Rank::Notable }
+    match item {
+        Item::Request(record) => rank_of(record),
+        Item::Straggler(span) if !matches!(span.status, Status::Error { .. }) => Rank::Routine,
+        Item::Straggler(_) | Item::Stored(_) => Rank::Notable,
+        Item::Drawn(drawn) => drawn.rank,
+    }
+}
+
+/// The same of a request's spans.
+pub(super) fn rank_of(record: &RequestRecord) -> Rank {
+    if record.verdict() == Verdict::Fine { Rank::Routine } else { Rank::Notable }
 }
 
 /// How many spans were written.

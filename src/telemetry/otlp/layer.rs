@@ -59,10 +59,9 @@ impl View for SpanView {
             queue.ledger().enter(|tally| tally.refuse("record_full", record.dropped_spans.into()));
         }
         if wanted > 0 {
-            let item = Item::Request(Arc::clone(record));
-            let mark = document::rank(&item).into();
-            queue
-                .push_drawn(item, record.is_light(), mark, |item, out| document::draw_own(item, limits, out));
+            let draw = |out: &mut Vec<u8>| record.is_light() && document::draw_own(record, limits, out);
+            let mark = document::rank_of(record).into();
+            queue.push_drawn(wanted, mark, draw, || Item::Request(Arc::clone(record)));
         }
     }
 

@@ -112,9 +112,14 @@ pub(super) struct Form {
 }
 
 /// Appends a request's document; says whether it is the only one, and small.
-pub(super) fn draw_light(item: &Item, form: &Form, out: &mut Vec<u8>) -> bool {
-    let Item::Segment { record, name, rule } = item else { return false };
-    let segment = Segment::new(record, name, rule.as_deref(), &form.constants, form.known.get());
+pub(super) fn draw_light(
+    record: &RequestRecord,
+    name: &str,
+    rule: Option<&str>,
+    form: &Form,
+    out: &mut Vec<u8>,
+) -> bool {
+    let segment = Segment::new(record, name, rule, &form.constants, form.known.get());
     let (root, deep) = with_family(&segment, record);
     let begin = out.len();
     root.write(out);

@@ -104,12 +104,17 @@ impl View for SegmentView {
         if !self.sampled {
             return self.parts.queue.ledger().enter(|tally| tally.sample_out(1));
         }
-        let Parts { queue, form, .. } = &*self.parts;
-        let (is_light, record) = (record.is_light(), Arc::clone(record));
-        let item = Item::Segment { record, name: Arc::clone(&self.name), rule: self.rule.take() };
+        let (Parts { queue, form, .. }, name, rule) = (&*self.parts, &self.name, &self.rule);
+        let draw = |out: &mut Vec<u8>| {
+            record.is_light() && document::draw_light(record, name, rule.as_deref(), form, out)
+        };
         // They are sent or lost, whatever they are worth.
         let mark = Rank::Notable.into();
-        queue.push_drawn(item, is_light, mark, |item, out| document::draw_light(item, form, out));
+        queue.push_drawn(1, mark, draw, || Item::Segment {
+            record: Arc::clone(record),
+            name: Arc::clone(name),
+            rule: rule.clone(),
+        });
     }
 
     fn on_straggler(&mut self, record: &Arc<RequestRecord>, span: &SpanData) {

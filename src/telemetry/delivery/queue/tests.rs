@@ -6,18 +6,23 @@ use super::*;
 use crate::telemetry::delivery::sink::Rank;
 
 fn queue(weight: usize, items: u64) -> Queue<usize> {
-    asking(weight, items, Box::new(|_| false))
+    asking(Measure { weight, items }, 50, Box::new(|_| false))
 }
 
-fn asking(weight: usize, items: u64, at_once: AtOnce) -> Queue<usize> {
+/// With room for so many drawn pieces of one byte, three of which are a batch.
+fn drawing(pieces: usize, at_once: AtOnce) -> Queue<usize> {
+    asking(Measure { weight: pieces * ONE_BYTE, items: 100 }, 3 * ONE_BYTE, at_once)
+}
+
+fn asking(capacity: Measure, wake_weight: usize, at_once: AtOnce) -> Queue<usize> {
     let asks = Asks {
         measure: |weight: &usize| Measure { weight: *weight, items: 1 },
         gathered: Some(|piece, _| piece.iter().map(|byte| usize::from(*byte)).sum()),
         at_once,
         through: None,
     };
-    let wake_at = Limits { items: 3, weight: 50, linger: Duration::ZERO };
-    Queue::new(asks, Measure { weight, items }, wake_at, Arc::default())
+    let wake_at = Limits { items: 3, weight: wake_weight, linger: Duration::ZERO };
+    Queue::new(asks, capacity, wake_at, Arc::default())
 }
 
 #[test]
@@ -32,12 +37,9 @@ fn a_full_sheaf_is_sent_where_it_was_drawn_or_left_to_the_worker() {
                 sends
             })
         };
-        let queue = asking(100, 100, at_once);
-        for thing in 1..=5 {
-            queue.push_drawn(thing, true, Rank::Routine.into(), |thing, out| {
-                out.push(u8::try_from(*thing).unwrap());
-                true
-            });
+        let queue = drawing(100, at_once);
+        for number in 1..=5 {
+            assert!(push_byte(&queue, number));
         }
         assert_eq!(*seen.lock().unwrap(), [[[1], [2], [3]]], "asked when it gets full, and not again");
         let tally = queue.ledger().tally();
@@ -45,9 +47,7 @@ fn a_full_sheaf_is_sent_where_it_was_drawn_or_left_to_the_worker() {
         let (delivered, left) = if sends { (3, vec![4, 5]) } else { (0, vec![1, 2, 3, 4, 5]) };
         assert_eq!((tally.created, tally.delivered), (5, delivered));
         assert_eq!(queue.0.held.items(), 5 - delivered, "room is made");
-        queue.draw("odd", Some);
-        let all = Limits { items: 100, weight: 1000, linger: Duration::ZERO };
-        assert_eq!(queue.take(&all).into_iter().map(|entry| entry.thing).collect::<Vec<_>>(), left);
+        assert_eq!(all_drawn(&queue).into_iter().map(|(number, _)| number).collect::<Vec<_>>(), left);
     }
 }
 
@@ -148,79 +148,98 @@ async fn a_worker_that_looks_soon_is_not_woken_by_the_first() {
 
 const MARK: Mark = Mark { rank: Rank::Routine, millis: 0, turn: 0 };
 
+/// What a drawn piece of one byte takes.
+const ONE_BYTE: usize = 257;
+
 /// Draws a number as its one byte.
-fn byte(number: &usize, out: &mut Vec<u8>) -> bool {
-    out.extend(u8::try_from(*number));
-    true
+fn push_byte(queue: &Queue<usize>, number: u8) -> bool {
+    let draw = |out: &mut Vec<u8>| {
+        out.push(number);
+        true
+    };
+    queue.push_drawn(1, MARK, draw, || panic!("it is drawn"))
 }
 
 fn all_drawn(queue: &Queue<usize>) -> Vec<(usize, Measure)> {
     queue.draw("odd", Some);
-    let all = Limits { items: 100, weight: 1000, linger: Duration::ZERO };
+    let all = Limits { items: 100, weight: 10_000, linger: Duration::ZERO };
     queue.take(&all).into_iter().map(|entry| (entry.thing, entry.measure)).collect()
 }
 
 #[test]
-fn what_is_drawn_at_once_is_measured_before_and_lost_where_that_panics() {
-    let queue = queue(10, 100);
-    let draw = |number: &usize, out: &mut Vec<u8>| byte(&(10 * number), out);
-    assert!(queue.push_drawn(3, true, MARK, draw));
-    assert!(!queue.push_drawn(2, true, MARK, |_, _| panic!("a test's panic")));
+fn what_is_drawn_at_once_takes_what_it_is_drawn_as_and_is_lost_where_that_panics() {
+    let queue = drawing(3, Box::new(|_| false));
+    let draw = |out: &mut Vec<u8>| {
+        out.extend([30, 40]);
+        true
+    };
+    assert!(queue.push_drawn(7, MARK, draw, || panic!("it is drawn")));
+    assert!(!queue.push_drawn(2, MARK, |_| panic!("a test's panic"), || panic!("it is lost")));
     let tally = queue.ledger().tally();
-    assert_eq!((tally.created, tally.queued, tally.dropped["sink_panicked"]), (2, 1, 1));
-    assert_eq!(all_drawn(&queue), [(30, Measure { weight: 3, items: 1 })]);
-    assert!(queue.push_drawn(7, true, MARK, byte), "what was lost takes no room");
+    assert_eq!((tally.created, tally.queued, tally.dropped["sink_panicked"]), (9, 7, 2));
+    assert_eq!(all_drawn(&queue), [(70, Measure { weight: ONE_BYTE + 1, items: 7 })]);
+    assert!(push_byte(&queue, 1), "what was lost takes no room");
 }
 
 #[test]
-fn what_is_not_light_or_cannot_be_drawn_at_once_is_for_the_worker() {
+fn what_cannot_be_drawn_at_once_is_for_the_worker() {
     let queue = queue(100, 100);
-    assert!(queue.push_drawn(3, false, MARK, |_, _| panic!("not here")));
-    let half = |number: &usize, out: &mut Vec<u8>| !byte(number, out);
-    assert!(queue.push_drawn(4, true, MARK, half));
+    assert!(queue.push_drawn(1, MARK, |_| false, || 3));
+    let half = |out: &mut Vec<u8>| {
+        out.push(0);
+        false
+    };
+    assert!(queue.push_drawn(1, MARK, half, || 4));
     assert_eq!(queue.ledger().tally().queued, 2);
-    assert_eq!(all_drawn(&queue).iter().map(|(number, _)| *number).collect::<Vec<_>>(), [3, 4]);
+    let expected = [3, 4].map(|weight| (weight, Measure { weight, items: 1 }));
+    assert_eq!(all_drawn(&queue), expected);
 }
 
 #[test]
 fn what_is_drawn_at_once_finds_as_much_room_as_all_else() {
-    let queue = queue(10, 100);
-    queue.push(6);
-    assert!(!queue.push_drawn(5, true, MARK, |_, _| panic!("there is no room")));
-    assert!(queue.push_drawn(4, true, MARK, byte));
+    let queue = drawing(2, Box::new(|_| false));
+    assert!(queue.push(2));
+    assert!(push_byte(&queue, 4));
+    assert!(!push_byte(&queue, 5), "there is no room");
+    assert!(queue.push(ONE_BYTE - 2), "what found no room takes none");
     assert!(!queue.push(1));
-    for (_, measure) in all_drawn(&queue) {
-        queue.settle(measure);
-    }
-    assert!(queue.push_drawn(10, true, MARK, byte));
+    queue.settle(Measure { weight: ONE_BYTE, items: 1 });
+    assert!(push_byte(&queue, 6));
+    let numbers = || all_drawn(&queue).into_iter().map(|(number, _)| number).collect::<Vec<_>>();
+    assert_eq!(numbers(), [4, 6, 2, ONE_BYTE - 2], "what found no room has left nothing");
+    queue.settle(Measure { weight: ONE_BYTE, items: 1 });
     queue.close();
-    assert!(!queue.push_drawn(1, true, MARK, byte));
+    assert!(!push_byte(&queue, 7));
+    assert!(numbers().is_empty());
     let tally = queue.ledger().tally();
-    assert_eq!((tally.queued, tally.dropped["queue_full"], tally.dropped["shut_down"]), (3, 2, 1));
+    assert_eq!((tally.queued, tally.dropped["queue_full"], tally.dropped["shut_down"]), (4, 2, 1));
 }
 
 #[test]
 fn what_comes_up_while_it_is_drawn_waits_too() {
-    let queue = queue(100, 100);
+    let queue = drawing(100, Box::new(|_| false));
     let inner = queue.clone();
-    let draw = |number: &usize, out: &mut Vec<u8>| inner.push_drawn(5, true, MARK, byte) && byte(number, out);
-    assert!(queue.push_drawn(4, true, MARK, draw));
+    let draw = |out: &mut Vec<u8>| {
+        out.push(4);
+        inner.push_drawn(1, MARK, |_| panic!("the sheaf is in use"), || 5)
+    };
+    assert!(queue.push_drawn(1, MARK, draw, || panic!("it is drawn")));
     assert_eq!(all_drawn(&queue).iter().map(|(number, _)| *number).collect::<Vec<_>>(), [4, 5]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_worker_is_woken_for_what_is_drawn_at_once_as_for_all_else() {
-    let queue = queue(1000, 100);
+    let queue = drawing(100, Box::new(|_| false));
     let woken = async || tokio::time::timeout(Duration::from_millis(1), queue.changed()).await.is_ok();
-    assert!(queue.push_drawn(1, true, MARK, byte));
+    assert!(push_byte(&queue, 1));
     assert!(woken().await, "the first");
-    assert!(queue.push_drawn(1, true, MARK, byte));
+    assert!(push_byte(&queue, 1));
     assert!(!woken().await);
-    assert!(queue.push_drawn(1, true, MARK, byte));
+    assert!(push_byte(&queue, 1));
     assert!(woken().await, "three items");
     queue.draw("odd", Some);
     assert!(!queue.attend(true));
-    assert!(queue.push_drawn(1, true, MARK, byte));
+    assert!(push_byte(&queue, 1));
     assert!(!woken().await, "it looks soon");
     assert!(queue.attend(false), "it came unnoticed");
     queue.draw("odd", Some);
@@ -229,29 +248,15 @@ async fn the_worker_is_woken_for_what_is_drawn_at_once_as_for_all_else() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_drawn_late_waits_as_long_as_the_first() {
-    let queue = queue(1000, 100);
+    let queue = drawing(100, Box::new(|_| false));
     let begun = Instant::now();
     queue.push(1);
     tokio::time::advance(Duration::from_millis(40)).await;
-    assert!(queue.push_drawn(2, true, MARK, byte));
+    assert!(push_byte(&queue, 2));
     queue.draw("odd", Some);
     assert_eq!(
         queue.waits(),
-        (Measure { weight: 3, items: 2 }, Some(begun)),
+        (Measure { weight: 1 + ONE_BYTE, items: 2 }, Some(begun)),
         "what was pushed first is not in front"
     );
-}
-
-#[test]
-fn what_is_drawn_takes_the_room_that_it_is_drawn_as() {
-    let queue = queue(1500, 100);
-    let short = |_: &usize, out: &mut Vec<u8>| byte(&7, out);
-    assert!(
-        [900, 900, 900].map(|weight| queue.push_drawn(weight, true, MARK, short)).iter().all(|taken| *taken)
-    );
-    let drawn = all_drawn(&queue);
-    let sum = drawn.iter().fold(Measure::default(), |sum, (_, measure)| sum.plus(*measure));
-    assert!(sum.weight < 900 && sum.items == 3, "{drawn:?}");
-    queue.settle(sum);
-    assert!(queue.push(1500), "all of the room is there again");
 }

@@ -427,11 +427,11 @@ fn times_before_1970_and_ends_before_their_beginnings_are_put_right() {
 #[test]
 fn only_what_is_one_small_document_is_drawn_at_once() {
     let form = Form::default();
-    let segment = |record| Item::Segment { record: Arc::new(record), name: "cruddur".into(), rule: None };
-    let (item, mut expected) = (segment(with_spans(vec![span(1, OWN)])), Documents::default());
+    let (record, mut expected) = (Arc::new(with_spans(vec![span(1, OWN)])), Documents::default());
+    let item = Item::Segment { record: Arc::clone(&record), name: "cruddur".into(), rule: None };
     draw(&item, &form, LARGEST, &mut expected);
     let mut document = Vec::new();
-    assert!(draw_light(&item, &form, &mut document), "a small one");
+    assert!(draw_light(&record, "cruddur", None, &form, &mut document), "a small one");
     assert_eq!(expected.only(), Some(&document[..]));
     let mut again = Documents::default();
     draw(&Item::Drawn(document.into()), &form, LEAST, &mut again);
@@ -442,7 +442,7 @@ fn only_what_is_one_small_document_is_drawn_at_once() {
     // One within the other, too deep for one document.
     let deep = with_spans((1..40).map(|id| span(id, if id == 1 { OWN } else { id - 1 })).collect());
     for record in [long, deep] {
-        assert!(!draw_light(&segment(record), &form, &mut Vec::new()));
+        assert!(!draw_light(&record, "cruddur", None, &form, &mut Vec::new()));
     }
 }
 
