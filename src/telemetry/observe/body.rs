@@ -25,14 +25,16 @@ pin_project! {
     pub struct ObserveBody<B> {
         #[pin]
         inner: B,
-        end: Option<EndOfBody>,
+        end: EndOfBody,
         context: TraceContext,
     }
 }
 
 /// Counts what the body yields, and closes the exchange exactly once.
+#[derive(Default)]
 pub(super) struct EndOfBody {
-    exchange: Exchange,
+    /// `None` once it is closed.
+    exchange: Option<Exchange>,
     bytes: u64,
     /// The whole body's length, where it is known. Whoever writes it out does not ask for more than that, not
     /// even whether there is more.
@@ -47,37 +49,38 @@ impl fmt::Debug for EndOfBody {
 
 impl EndOfBody {
     pub(super) fn new(exchange: Exchange, length: Option<u64>) -> Self {
-        Self { exchange, bytes: 0, length }
+        Self { exchange: Some(exchange), bytes: 0, length }
     }
 
     fn is_reached(&self) -> bool {
         self.length.is_some_and(|length| self.bytes >= length)
     }
+
+    fn close(&mut self, ending: Ending) {
+        if let Some(exchange) = self.exchange.take() {
+            exchange.close(ending, self.bytes);
+        }
+    }
 }
 
 impl Drop for EndOfBody {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.exchange.panicked(panic::last_report());
+        if let Some(exchange) = &self.exchange
+            && std::thread::panicking()
+        {
+            exchange.panicked(panic::last_report());
         }
-        // The exchange ignores this where it has been closed before.
-        self.exchange.close(Ending::Dropped(Stage::Body), self.bytes);
+        self.close(Ending::Dropped(Stage::Body));
     }
 }
 
 impl<B> ObserveBody<B> {
-    pub(super) fn new(inner: B, end: Option<EndOfBody>, context: TraceContext) -> Self {
+    pub(super) fn new(inner: B, end: EndOfBody, context: TraceContext) -> Self {
         Self { inner, end, context }
     }
 
     pub(super) fn unobserved(inner: B) -> Self {
-        Self::new(inner, None, TraceContext::new())
-    }
-}
-
-fn close(end: &mut Option<EndOfBody>, ending: Ending) {
-    if let Some(end) = end.take() {
-        end.exchange.close(ending, end.bytes);
+        Self::new(inner, EndOfBody::default(), TraceContext::new())
     }
 }
 
@@ -99,35 +102,31 @@ where
             Ok(polled) => ready!(polled),
             Err(report) => {
                 let error = BodyPanicked(report.message.clone());
-                if let Some(end) = this.end.as_ref() {
-                    end.exchange.panicked(report);
+                if let Some(exchange) = &this.end.exchange {
+                    exchange.panicked(report);
                 }
-                close(this.end, Ending::Broken);
+                this.end.close(Ending::Broken);
                 return Poll::Ready(Some(Err(error.into())));
             }
         };
         match polled {
             Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, Buf::remaining);
-                if let Some(end) = this.end.as_mut() {
-                    end.bytes += bytes as u64;
-                }
-                let reached = this.end.as_ref().is_some_and(EndOfBody::is_reached);
-                if reached || frame.is_trailers() || this.inner.is_end_stream() {
-                    close(this.end, Ending::Complete);
+                this.end.bytes += frame.data_ref().map_or(0, Buf::remaining) as u64;
+                if this.end.is_reached() || frame.is_trailers() || this.inner.is_end_stream() {
+                    this.end.close(Ending::Complete);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
                 let error = error.into();
-                if let Some(end) = this.end.as_ref() {
-                    end.exchange.failed(Fault::capture_dyn(error.as_ref()));
+                if let Some(exchange) = &this.end.exchange {
+                    exchange.failed(Fault::capture_dyn(error.as_ref()));
                 }
-                close(this.end, Ending::Broken);
+                this.end.close(Ending::Broken);
                 Poll::Ready(Some(Err(error)))
             }
             None => {
-                close(this.end, Ending::Complete);
+                this.end.close(Ending::Complete);
                 Poll::Ready(None)
             }
         }

@@ -249,7 +249,7 @@ impl Exchange {
     }
 
     /// Ends the exchange, unless it has ended before: draws the record and tells the views.
-    pub(super) fn close(&self, ending: Ending, response_bytes: u64) {
+    pub(super) fn close(self, ending: Ending, response_bytes: u64) {
         let mut state = self.state();
         if self.is_over() {
             return;
@@ -266,8 +266,9 @@ impl Exchange {
         }
         state.audience.busy = true;
         drop(state);
-        if at_once || !later::put_off(self) {
-            tell_ended(std::slice::from_ref(self));
+        let untold = if at_once { Some(self) } else { later::put_off(self) };
+        if let Some(exchange) = untold {
+            tell_ended(&[exchange]);
         }
     }
 

@@ -74,9 +74,9 @@ where
         let bodyless = *this.head_request || is_bodyless(head.status) || body.is_end_stream();
         let end = if bodyless {
             exchange.close(Ending::Complete, 0);
-            None
+            EndOfBody::default()
         } else {
-            Some(EndOfBody::new(exchange, length))
+            EndOfBody::new(exchange, length)
         };
         let body = ObserveBody::new(body, end, std::mem::take(this.context));
         Poll::Ready(Ok(Response::from_parts(head, body)))

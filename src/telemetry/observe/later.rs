@@ -47,16 +47,17 @@ pub fn on_thread_park() {
     DESKS[own].tell();
 }
 
-/// Leaves it to this thread's next time of leisure to tell the views; `false` where it is not known to have any.
-pub(super) fn put_off(exchange: &Exchange) -> bool {
+/// Leaves it to this thread's next time of leisure to tell the views; gives the exchange back where it is not known to have
+/// any.
+pub(super) fn put_off(exchange: Exchange) -> Option<Exchange> {
     // Where the thread is about to end, it has no such time.
-    let Ok(Some(own)) = OWN.try_with(Cell::get) else { return false };
-    match DESKS[own].put(exchange.clone()) {
+    let Ok(Some(own)) = OWN.try_with(Cell::get) else { return Some(exchange) };
+    match DESKS[own].put(exchange) {
         1 => CAME.notify_one(),
         MOST.. => DESKS[own].tell_unless_told(),
         _ => {}
     }
-    true
+    None
 }
 
 /// Tells the views of all exchanges that have ended, on whatever thread: when it returns, all have been told.
