@@ -15,11 +15,25 @@ fn drawing(pieces: usize, at_once: AtOnce) -> Queue<usize> {
 }
 
 fn asking(capacity: Measure, wake_weight: usize, at_once: AtOnce) -> Queue<usize> {
+    made(capacity, wake_weight, at_once, None)
+}
+
+/// One where nothing may be lost with the process.
+fn through(write: impl Fn(usize, u64) -> Result<Measure, usize> + Send + Sync + 'static) -> Queue<usize> {
+    made(Measure { weight: 100, items: 100 }, 50, Box::new(|_| false), Some(Box::new(write)))
+}
+
+fn made(
+    capacity: Measure,
+    wake_weight: usize,
+    at_once: AtOnce,
+    through: Option<Through<usize>>,
+) -> Queue<usize> {
     let asks = Asks {
         measure: |weight: &usize| Measure { weight: *weight, items: 1 },
         gathered: Some(|piece, _| piece.iter().map(|byte| usize::from(*byte)).sum()),
         at_once,
-        through: None,
+        through,
     };
     let wake_at = Limits { items: 3, weight: wake_weight, linger: Duration::ZERO };
     Queue::new(asks, capacity, wake_at, Arc::default())
@@ -244,6 +258,40 @@ async fn the_worker_is_woken_for_what_is_drawn_at_once_as_for_all_else() {
     assert!(queue.attend(false), "it came unnoticed");
     queue.draw("odd", Some);
     assert!(!queue.attend(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_worker_is_woken_by_the_first_on_disk_and_by_a_full_batch_there() {
+    // How much there is before each, as the disk says.
+    let before = Mutex::new([0, 20, 40, 60].into_iter());
+    let queue = through(move |_, _| {
+        let weight = before.lock().unwrap().next().unwrap();
+        Ok(Measure { weight, items: u64::from(weight > 0) })
+    });
+    assert!(!queue.attend(true));
+    let woken = async || tokio::time::timeout(Duration::from_millis(1), queue.changed()).await.is_ok();
+    for (wakes, why) in [(true, "the first, however soon it looks"), (false, "the second"), (true, "heavy")] {
+        assert!(queue.push(20));
+        assert_eq!(woken().await, wakes, "{why}");
+    }
+    assert!(queue.push_drawn(1, MARK, |_| panic!("it goes to disk"), || 0));
+    assert_eq!((queue.ledger().tally().queued, queue.0.held.items()), (4, 0));
+}
+
+#[test]
+fn what_cannot_go_to_disk_waits_and_all_that_comes_after_it() {
+    let written = Arc::new(AtomicBool::new(false));
+    let queue = {
+        let written = Arc::clone(&written);
+        through(move |thing, _| {
+            assert!(!written.swap(true, Ordering::Relaxed), "it would overtake what waits");
+            Err(thing)
+        })
+    };
+    assert!(queue.push(1));
+    assert!(queue.push(2));
+    let expected = [1, 2].map(|weight| (weight, Measure { weight, items: 1 }));
+    assert_eq!((queue.ledger().tally().queued, all_drawn(&queue)), (2, expected.to_vec()));
 }
 
 #[tokio::test(start_paused = true)]
