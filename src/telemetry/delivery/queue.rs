@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::batch::{self, Limits};
 use super::ledger::Ledger;
 use super::measure::{Held, Measure};
-use super::sheaf::{Mark, Piece, Sheaf, Sheaves};
+use super::sheaf::{Drawing, Mark, Piece, Sheaf, Sheaves};
 
 /// Where views leave what is to be delivered. Cloning shares it.
 pub struct Queue<T>(Arc<Shared<T>>);
@@ -152,12 +152,12 @@ impl<T> Queue<T> {
             return self.push(thing());
         };
         let weight = match sheaf.draw(draw) {
-            Some(Some(weight)) => weight,
-            Some(None) => {
+            Drawing::Piece(weight) => weight,
+            Drawing::Refused => {
                 drop(sheaf);
                 return self.push(thing());
             }
-            None => {
+            Drawing::Panicked => {
                 ledger.enter(|tally| tally.refuse(super::PANICKED, items));
                 return false;
             }

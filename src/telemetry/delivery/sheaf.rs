@@ -46,6 +46,17 @@ pub(super) struct Piece {
     pub(super) measure: Measure,
 }
 
+/// What came of drawing a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drawing {
+    /// It is there, and takes so much, in bytes and by estimate.
+    Piece(usize),
+    /// It is none, and nothing of it is left.
+    Refused,
+    /// The same.
+    Panicked,
+}
+
 /// Pieces that wait together.
 #[derive(Debug, Default)]
 pub(super) struct Sheaf {
@@ -73,18 +84,20 @@ impl Sheaf {
         self.sum
     }
 
-    /// Has `draw` append a piece, if it says that this is one, and returns what that takes. It is [kept](Self::keep) or
-    /// [rubbed out](Self::rub_out) before the next. A panic leaves nothing of it.
-    pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Vec<u8>) -> bool) -> Option<Option<usize>> {
+    /// Has `draw` append a piece, if it says that this is one. It is [kept](Self::keep) or [rubbed out](Self::rub_out)
+    /// before the next.
+    pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Vec<u8>) -> bool) -> Drawing {
         if self.bytes.capacity() == 0 {
             self.bytes.reserve_exact(LONG + LONG / 4);
         }
         let begin = self.bytes.len();
-        let is_piece = super::unless_panics(|| draw(&mut self.bytes));
-        if is_piece != Some(true) {
-            self.rub_out();
-        }
-        is_piece.map(|is_piece| is_piece.then(|| self.bytes.len() - begin + PIECE))
+        let drawing = match super::unless_panics(|| draw(&mut self.bytes)) {
+            Some(true) => return Drawing::Piece(self.bytes.len() - begin + PIECE),
+            Some(false) => Drawing::Refused,
+            None => Drawing::Panicked,
+        };
+        self.rub_out();
+        drawing
     }
 
     /// Lets go of what was drawn last.
@@ -216,7 +229,7 @@ mod tests {
             true
         });
         sheaf.keep(mark, ONE);
-        drawn == Some(Some(piece.len() + PIECE))
+        drawn == Drawing::Piece(piece.len() + PIECE)
     }
 
     fn taken(sheaves: &Sheaves) -> Vec<Piece> {
@@ -270,12 +283,12 @@ mod tests {
                 end()
             })
         };
-        assert_eq!(draw(b"half", || panic!("a test's panic")), None);
-        assert_eq!(draw(b"other", || false), Some(None));
+        assert_eq!(draw(b"half", || panic!("a test's panic")), Drawing::Panicked);
+        assert_eq!(draw(b"other", || false), Drawing::Refused);
         assert!(sheaves.are_empty());
         for piece in [b"one".as_slice(), b"two"] {
             assert!(add(&mut sheaves.own().unwrap(), MARK, piece));
-            assert_eq!(draw(b"unwanted", || true), Some(Some(8 + PIECE)));
+            assert_eq!(draw(b"unwanted", || true), Drawing::Piece(8 + PIECE));
             sheaves.own().unwrap().rub_out();
         }
         let taken = taken(&sheaves);
