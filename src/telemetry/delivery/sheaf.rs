@@ -53,7 +53,7 @@ pub(super) enum Drawing {
     Piece(usize),
     /// It is none, and nothing of it is left.
     Refused,
-    /// The same.
+    /// To draw it panicked, and nothing of it is left.
     Panicked,
 }
 

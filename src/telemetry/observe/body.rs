@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use super::exchange::Exchange;
 use super::facts::Ending;
 use super::fault::Fault;
-use super::panic::{self, catch};
+use super::panic::catch;
 use super::record::Stage;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -65,12 +65,9 @@ impl EndOfBody {
 
 impl Drop for EndOfBody {
     fn drop(&mut self) {
-        if let Some(exchange) = &self.exchange
-            && std::thread::panicking()
-        {
-            exchange.panicked(panic::last_report());
+        if let Some(exchange) = self.exchange.take() {
+            exchange.cut_off(Stage::Body, self.bytes);
         }
-        self.close(Ending::Dropped(Stage::Body));
     }
 }
 

@@ -18,8 +18,8 @@ use super::fault::Fault;
 use super::identity::{Identity, Sampled};
 use super::later;
 use super::log::LogEvent;
-use super::panic::{PanicReport, catch};
-use super::record::{Opening, RequestFacts, RequestRecord, Verdict};
+use super::panic::{self, PanicReport, catch};
+use super::record::{Opening, RequestFacts, RequestRecord, Stage, Verdict};
 use super::view::View;
 
 /// One request in flight. Cloning shares it; the first to close it decides how it ended.
@@ -270,6 +270,14 @@ impl Exchange {
         if let Some(exchange) = untold {
             tell_ended(&[exchange]);
         }
+    }
+
+    /// Ends it where whoever was to end it is dropped, perhaps by a panic further up.
+    pub(super) fn cut_off(self, stage: Stage, response_bytes: u64) {
+        if std::thread::panicking() {
+            self.panicked(panic::last_report());
+        }
+        self.close(Ending::Dropped(stage), response_bytes);
     }
 
     /// Tells the views of spans that ended too late, one after the other. No lock is held meanwhile: a view may log, which

@@ -14,7 +14,6 @@ use super::exchange::Exchange;
 use super::facts::Ending;
 use super::identity::{self, TRACERESPONSE, X_AMZN_TRACE_ID};
 use super::layer::content_length;
-use super::panic;
 use super::record::Stage;
 
 pin_project! {
@@ -36,10 +35,7 @@ struct Waiting(Option<Exchange>);
 impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(exchange) = self.0.take() {
-            if std::thread::panicking() {
-                exchange.panicked(panic::last_report());
-            }
-            exchange.close(Ending::Dropped(Stage::Head), 0);
+            exchange.cut_off(Stage::Head, 0);
         }
     }
 }
