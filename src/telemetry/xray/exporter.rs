@@ -1,18 +1,19 @@
 //! The wire: a datagram for each document, to the daemon's UDP port.
 //!
 //! The socket is not connected: on a connected one an ICMP refusal of one datagram fails the next. UDP promises
-//! nothing, so that delivered means sent.
+//! nothing, so that delivered means sent. Nor is it known to the runtime's poll: whenever the daemon had read a datagram,
+//! that would be told that there is room for another, and a thread woken for it.
 
 mod run;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{UdpSocket, lookup_host};
-use tokio::time::Instant;
+use tokio::net::lookup_host;
+use tokio::time::{Instant, sleep};
 
 use self::run::Run;
 use super::document::{self, Documents, Form, Item};
@@ -77,7 +78,8 @@ impl Daemon {
         let addresses: Vec<_> = lookup_host(&self.address).await?.collect();
         let address = preferred(&addresses).ok_or_else(|| io::Error::other("the name has no address"))?;
         let local = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let socket = UdpSocket::bind(local).await?;
+        let socket = UdpSocket::bind(local)?;
+        socket.set_nonblocking(true)?;
         let route = Arc::new(Route { socket, address, until: Instant::now() + FRESH });
         *self.route.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&route));
         Ok(route)
@@ -113,13 +115,13 @@ impl Sending<'_> {
     /// Sends what waits in the run, together where that is possible.
     async fn flush(&mut self) {
         let (daemon, Route { socket, address, .. }) = (self.daemon, self.route);
-        if self.run.count() > 1 && self.run.send(socket, *address).await.is_ok() {
+        if self.run.count() > 1 && patiently(|| self.run.send(socket, *address)).await.is_ok() {
             return self.run.clear();
         }
         let mut is_whole = true;
         let run = std::mem::take(&mut self.run);
         for datagram in run.datagrams() {
-            if let Err(error) = socket.send_to(datagram, address).await {
+            if let Err(error) = patiently(|| socket.send_to(datagram, address)).await {
                 is_whole = false;
                 self.note(&error);
             }
@@ -139,7 +141,7 @@ impl Sending<'_> {
     async fn make_way(&mut self, datagram: usize) {
         if self.burst > 0 && self.burst + room(datagram) > BURST {
             self.flush().await;
-            tokio::time::sleep(PAUSE).await;
+            sleep(PAUSE).await;
             self.burst = 0;
         }
         self.burst += room(datagram);
@@ -174,9 +176,19 @@ impl Sending<'_> {
         for document in documents.iter() {
             let datagram = [HEADER, document].concat();
             self.make_way(datagram.len()).await;
-            self.route.socket.send_to(&datagram, self.route.address).await?;
+            patiently(|| self.route.socket.send_to(&datagram, self.route.address)).await?;
         }
         Ok(())
+    }
+}
+
+/// Sends, again and again while there is no room for it in the socket.
+async fn patiently<T>(mut send: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match send() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(PAUSE).await,
+            sent => return sent,
+        }
     }
 }
 
@@ -226,14 +238,14 @@ impl Sink for Daemon {
         run.clear();
         for (document, length) in documents.iter().zip(lengths()) {
             if !run.takes(length) {
-                if run.send_at_once(&route.socket, route.address).is_err() {
+                if run.send(&route.socket, route.address).is_err() {
                     return false;
                 }
                 run.clear();
             }
             run.push(HEADER, document);
         }
-        run.send_at_once(&route.socket, route.address).is_ok()
+        run.send(&route.socket, route.address).is_ok()
     }
 
     async fn send(&self, batch: &[Item]) -> Result<Sent, SendError> {

@@ -2,9 +2,7 @@
 //! sent.
 
 use std::io;
-use std::net::SocketAddr;
-
-use tokio::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 
 /// The most datagrams of one call, by the kernel's `UDP_MAX_SEGMENTS`.
 const MOST: usize = 64;
@@ -70,26 +68,13 @@ impl Run {
         self.bytes.chunks(self.size.max(1))
     }
 
-    /// Sends all of them with one call.
+    /// Sends all of them with one call, without waiting.
     ///
     /// # Errors
-    /// Among others where the network card or the kernel cannot take them apart; none of them is sent then.
+    /// Among others where the network card or the kernel cannot take them apart, and where the socket has no room for all
+    /// of them; none of them is sent then.
     #[cfg(target_os = "linux")]
-    pub(super) async fn send(&self, socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
-        socket.async_io(tokio::io::Interest::WRITABLE, || self.call(socket, address)).await
-    }
-
-    /// The same without waiting.
-    ///
-    /// # Errors
-    /// Besides, where the socket has no room for all of them.
-    #[cfg(target_os = "linux")]
-    pub(super) fn send_at_once(&self, socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
-        socket.try_io(tokio::io::Interest::WRITABLE, || self.call(socket, address))
-    }
-
-    #[cfg(target_os = "linux")]
-    fn call(&self, socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
+    pub(super) fn send(&self, socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
         let size = u16::try_from(self.size).map_err(io::Error::other)?;
         let (pieces, address, control) = ([io::IoSlice::new(&self.bytes)], address.into(), segments_of(size));
         let message = socket2::MsgHdr::new().with_addr(&address);
@@ -98,12 +83,7 @@ impl Run {
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) async fn send(&self, socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
-        self.send_at_once(socket, address)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn send_at_once(&self, _: &UdpSocket, _: SocketAddr) -> io::Result<()> {
+    pub(super) fn send(&self, _: &UdpSocket, _: SocketAddr) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

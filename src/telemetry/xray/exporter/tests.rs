@@ -1,4 +1,5 @@
 use opentelemetry::KeyValue;
+use tokio::net::UdpSocket;
 
 use super::document::tests::{OWN, span, with_spans};
 use super::*;
@@ -10,6 +11,29 @@ fn a_name_with_addresses_of_both_kinds_means_ipv4() {
     assert_eq!(preferred(&[six, four]), Some(four));
     assert_eq!(preferred(&[six]), Some(six));
     assert_eq!(preferred(&[]), None);
+}
+
+#[test]
+fn nobody_is_woken_where_the_daemon_has_read() {
+    let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let daemon = Daemon::new(receiver.local_addr().unwrap().to_string(), Arc::default());
+    // No socket can be polled by this one.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let record = Arc::new(with_spans(Vec::new()));
+    let item = Item::Segment { record, name: "cruddur".into(), rule: None };
+    assert_eq!(runtime.block_on(daemon.send(&[item])).unwrap(), Sent::default());
+    assert!(receiver.recv(&mut [0; 4096]).unwrap() > HEADER.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_socket_has_no_room_for_is_sent_when_it_has() {
+    let begun = Instant::now();
+    let mut answers =
+        [Err(io::ErrorKind::WouldBlock.into()), Err(io::ErrorKind::WouldBlock.into()), Ok(7)].into_iter();
+    assert_eq!(patiently(|| answers.next().unwrap()).await.unwrap(), 7);
+    assert_eq!(begun.elapsed(), 2 * PAUSE);
+    let failed = patiently(|| Err::<(), _>(io::ErrorKind::HostUnreachable.into())).await;
+    assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::HostUnreachable);
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +114,7 @@ async fn drawn_documents_are_sent_at_once_where_that_takes_no_waiting() {
     let documents: Vec<_> = (0..32).map(|at| format!("{{\"at\":\"{}\"}}", "x".repeat(at * 60))).collect();
     let send = |documents: &[String]| daemon.send_at_once(documents.iter().map(String::as_bytes));
     assert!(!send(&documents), "the daemon's name has to be looked up");
-    daemon.route().await.unwrap().socket.writable().await.unwrap();
+    daemon.route().await.unwrap();
     assert!(send(&documents));
     let mut buffer = [0; 4096];
     for expected in &documents {
