@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
@@ -94,27 +94,17 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
-        let _attached = this.context.clone().attach();
+        // Given away, for mostly this is the last time, and to share it costs more.
+        let attached = std::mem::take(this.context).attach();
         let polled = match catch(|| this.inner.as_mut().poll_frame(cx)) {
-            Ok(polled) => ready!(polled),
-            Err(report) => {
-                let error = BodyPanicked(report.message.clone());
-                if let Some(exchange) = &this.end.exchange {
-                    exchange.panicked(report);
-                }
-                this.end.close(Ending::Broken);
-                return Poll::Ready(Some(Err(error.into())));
-            }
-        };
-        match polled {
-            Some(Ok(frame)) => {
+            Ok(Poll::Ready(Some(Ok(frame)))) => {
                 this.end.bytes += frame.data_ref().map_or(0, Buf::remaining) as u64;
                 if this.end.is_reached() || frame.is_trailers() || this.inner.is_end_stream() {
                     this.end.close(Ending::Complete);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => {
+            Ok(Poll::Ready(Some(Err(error)))) => {
                 let error = error.into();
                 if let Some(exchange) = &this.end.exchange {
                     exchange.failed(Fault::capture_dyn(error.as_ref()));
@@ -122,11 +112,25 @@ where
                 this.end.close(Ending::Broken);
                 Poll::Ready(Some(Err(error)))
             }
-            None => {
+            Ok(Poll::Ready(None)) => {
                 this.end.close(Ending::Complete);
                 Poll::Ready(None)
             }
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(report) => {
+                let error = BodyPanicked(report.message.clone());
+                if let Some(exchange) = &this.end.exchange {
+                    exchange.panicked(report);
+                }
+                this.end.close(Ending::Broken);
+                Poll::Ready(Some(Err(error.into())))
+            }
+        };
+        if this.end.exchange.is_some() {
+            *this.context = TraceContext::current();
         }
+        drop(attached);
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

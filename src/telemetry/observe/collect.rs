@@ -58,7 +58,7 @@ impl SpanProcessor for SpanCollector {
         let id = number(span.span_context.span_id());
         let exchange = self.open.of(id).remove(&id);
         match (exchange, &self.outside) {
-            (Some(exchange), _) => exchange.file(span),
+            (Some(exchange), _) => exchange.file(Box::new(span)),
             (None, Some(outside)) => outside(span),
             (None, None) => {}
         }

@@ -20,6 +20,9 @@ pub trait Enlist: Clone {
     }
 }
 
+/// Room for as many views as there are backends.
+const USUAL: usize = 5;
+
 /// The views that are enlisted in an exchange.
 #[expect(missing_debug_implementations, reason = "views need not be Debug")]
 pub struct Views {
@@ -30,7 +33,7 @@ pub struct Views {
 
 impl Views {
     fn of(exchange: &Exchange) -> Self {
-        Self { all: Vec::new(), excluded: !exchange.is_viewed() }
+        Self { all: Vec::with_capacity(USUAL), excluded: !exchange.is_viewed() }
     }
 
     /// Adds a view, which is told when the exchange is over. An excluded exchange has none.

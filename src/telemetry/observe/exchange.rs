@@ -227,16 +227,16 @@ impl Exchange {
     }
 
     /// Files a span that has ended under this request, or hands it on where the request is over.
-    pub(super) fn file(&self, span: SpanData) {
+    pub(super) fn file(&self, span: Box<SpanData>) {
         let mut state = self.state();
         let State { facts, audience } = &mut *state;
         if self.is_over() {
-            audience.stragglers.push_back(Box::new(span));
+            audience.stragglers.push_back(span);
             if !audience.busy {
                 self.tell_stragglers(state);
             }
         } else {
-            facts.file(span);
+            facts.file(*span);
         }
     }
 

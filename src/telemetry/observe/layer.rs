@@ -221,17 +221,19 @@ impl opentelemetry::propagation::Extractor for Headers<'_> {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
+    use std::pin::Pin;
+    use std::sync::Mutex;
 
     use bytes::Bytes;
-    use http_body_util::Empty;
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, Empty};
+    use opentelemetry::trace::TraceId;
     use tower::{ServiceExt as _, service_fn};
 
     use super::*;
 
-    #[tokio::test]
-    async fn the_peer_goes_from_the_extensions_into_the_exchange() {
-        let peer = Peer::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 7)));
-        let settings = Settings {
+    fn settings() -> Settings {
+        Settings {
             trusted_proxies: Vec::new(),
             exclude_paths: Vec::new(),
             propagators: Vec::new(),
@@ -239,7 +241,57 @@ mod tests {
             sampler: Sampler::AlwaysOn,
             tell_at_once: true,
             route: |_| None,
-        };
+        }
+    }
+
+    /// A body that is not there at once, has as many frames as it was made with, and notes whose it is at each poll.
+    struct Slow {
+        polls: usize,
+        frames: usize,
+        seen: Arc<Mutex<Vec<Option<TraceId>>>>,
+    }
+
+    impl Body for Slow {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let current = Exchange::current().map(|exchange| exchange.trace_id());
+            self.seen.lock().unwrap().push(current);
+            self.polls += 1;
+            if self.polls == 1 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let frame = Frame::data(Bytes::from_static(b"frame"));
+            Poll::Ready((self.polls < self.frames + 2).then_some(Ok(frame)))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_polled_in_its_exchanges_context_until_it_ends() {
+        let seen = Arc::default();
+        let body = || Slow { polls: 0, frames: 3, seen: Arc::clone(&seen) };
+        let inner = service_fn(async |request: Request<()>| {
+            let exchange = request.extensions().get::<Exchange>().unwrap();
+            let mut response = Response::new(body());
+            response.extensions_mut().insert(exchange.trace_id());
+            Ok(response)
+        });
+        let Ok(response) = ObserveLayer::new(settings()).layer(inner).oneshot(Request::new(())).await;
+        let own = *response.extensions().get::<TraceId>().unwrap();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(bytes.len(), 15);
+        assert_eq!(*seen.lock().unwrap(), [Some(own); 5], "one before the frames and one behind them");
+        assert!(Exchange::current().is_none(), "nothing stays attached");
+    }
+
+    #[tokio::test]
+    async fn the_peer_goes_from_the_extensions_into_the_exchange() {
+        let peer = Peer::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 7)));
         let inner = service_fn(async |request: Request<()>| {
             let exchange = request.extensions().get::<Exchange>();
             assert_eq!(exchange.and_then(|exchange| exchange.request().peer.as_ref()), Some(&peer));
@@ -248,7 +300,7 @@ mod tests {
         });
         let mut request = Request::new(());
         request.extensions_mut().insert(peer.clone());
-        let Ok(response) = ObserveLayer::new(settings).layer(inner).oneshot(request).await;
+        let Ok(response) = ObserveLayer::new(settings()).layer(inner).oneshot(request).await;
         assert_eq!(response.status(), 200);
     }
 

@@ -15,8 +15,8 @@ use super::exchange::Exchange;
 #[derive(Debug)]
 pub(super) struct OpenSpan {
     context: SpanContext,
-    /// `None` once it has ended.
-    data: Option<SpanData>,
+    /// `None` once it has ended. Half a kilobyte, which would be copied at every turn.
+    data: Option<Box<SpanData>>,
     place: Place,
     limits: SpanLimits,
 }
@@ -41,10 +41,10 @@ impl std::fmt::Debug for Place {
 
 impl Place {
     /// Files a span that has ended.
-    pub(super) fn file(self, span: SpanData) {
+    pub(super) fn file(self, span: Box<SpanData>) {
         match self {
             Self::Exchange(exchange) => exchange.file(span),
-            Self::Outside(Some(outside)) => outside(span),
+            Self::Outside(Some(outside)) => outside(*span),
             Self::Outside(None) => {}
         }
     }
@@ -52,7 +52,7 @@ impl Place {
 
 impl OpenSpan {
     /// Opens a span of which so much is known.
-    pub(super) fn new(mut data: SpanData, place: Place, limits: SpanLimits) -> Self {
+    pub(super) fn new(mut data: Box<SpanData>, place: Place, limits: SpanLimits) -> Self {
         let most = most(limits.max_attributes_per_span);
         data.dropped_attributes_count = beyond(data.attributes.len(), most);
         data.attributes.truncate(most);
@@ -77,7 +77,7 @@ impl Span for OpenSpan {
         timestamp: SystemTime,
         mut attributes: Vec<KeyValue>,
     ) {
-        let Some(SpanData { events, .. }) = &mut self.data else { return };
+        let Some(SpanData { events, .. }) = self.data.as_deref_mut() else { return };
         if events.events.len() < most(self.limits.max_events_per_span) {
             let most = most(self.limits.max_attributes_per_event);
             let dropped = beyond(attributes.len(), most);

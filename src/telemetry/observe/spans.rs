@@ -162,7 +162,7 @@ impl Spans {
         let span_context = self.span_context(id, parent, &name, &kind);
         let (above, start_time) = (parent.span(), SystemTime::now());
         let above = above.span_context();
-        let data = SpanData {
+        let data = Box::new(SpanData {
             span_context,
             parent_span_id: above.span_id(),
             parent_span_is_remote: above.is_valid() && above.is_remote(),
@@ -176,7 +176,7 @@ impl Spans {
             links: SpanLinks::default(),
             status: fields.status.unwrap_or(Status::Unset),
             instrumentation_scope: conventions::SCOPE.clone(),
-        };
+        });
         let exchange = parent.get::<Exchange>().cloned();
         let place = exchange.map_or_else(|| Place::Outside(self.0.outside.clone()), Place::Exchange);
         parent.with_span(OpenSpan::new(data, place, self.0.limits))
