@@ -29,9 +29,8 @@ use crate::config;
 
 /// How much may wait while the daemon's name cannot be looked up, by estimate.
 const CAPACITY: Measure = Measure { weight: 16 << 20, items: u64::MAX };
-/// Short bursts: the daemon's socket buffer holds some 200 kB, and what comes at once beyond that is lost there. Two of
-/// these fit, and most of what one takes is to wake the daemon.
-const BATCH: Limits = Limits { items: 48, weight: 1 << 20, linger: Duration::from_millis(5) };
+/// Short bursts: the daemon's socket buffer holds some 200 kB, and what comes at once beyond that is lost there.
+const BATCH: Limits = Limits { items: 32, weight: 1 << 20, linger: Duration::from_millis(5) };
 /// For looking up the daemon's name again.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
 

@@ -36,26 +36,6 @@ async fn what_the_socket_has_no_room_for_is_sent_when_it_has() {
     assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::HostUnreachable);
 }
 
-#[tokio::test]
-#[cfg(target_os = "linux")]
-async fn two_bursts_have_room_in_a_socket_that_nobody_reads() {
-    for size in [300, 512, 896, 1_408, 5_000, 16_000] {
-        let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        // The kernel takes twice as much, which is its default.
-        socket2::SockRef::from(&receiver).set_recv_buffer_size(212_992 / 2).unwrap();
-        receiver.set_nonblocking(true).unwrap();
-        let daemon = Daemon::new(receiver.local_addr().unwrap().to_string(), Arc::default());
-        daemon.route().await.unwrap();
-        let count = BURST / room_in_run(size);
-        let document = "x".repeat(size - HEADER.len());
-        for _ in 0..2 {
-            assert!(daemon.send_at_once((0..count).map(|_| document.as_bytes())), "{size}");
-        }
-        let arrived = (0..2 * count).filter(|_| receiver.recv(&mut [0; 20_000]).is_ok()).count();
-        assert_eq!(arrived, 2 * count, "{size}");
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn only_a_large_trace_is_sent_with_pauses() {
     let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -68,7 +48,7 @@ async fn only_a_large_trace_is_sent_with_pauses() {
         Item::Segment { record, name: "cruddur".into(), rule: None }
     };
     let begun = Instant::now();
-    daemon().send(&(0..48).map(|_| item(3)).collect::<Vec<_>>()).await.unwrap();
+    daemon().send(&(0..32).map(|_| item(3)).collect::<Vec<_>>()).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO, "a batch of small ones");
     let large = item(3000);
     let mut documents = Documents::default();
@@ -142,7 +122,7 @@ async fn drawn_documents_are_sent_at_once_where_that_takes_no_waiting() {
         let document = buffer[..count].strip_prefix(HEADER).unwrap().trim_ascii_end();
         assert_eq!(document, expected.as_bytes());
     }
-    let (small, large) = (vec!["x".to_owned(); 3], vec!["x".repeat(5_000); 15]);
+    let (small, large) = (vec!["x".to_owned(); 3], vec!["x".repeat(5_000); 10]);
     assert!(!send(&[small.clone(), large].concat()), "that many take a pause");
     daemon.most.store(1_000, Ordering::Relaxed);
     assert!(!send(&documents), "some are too large");
