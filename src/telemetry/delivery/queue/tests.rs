@@ -6,16 +6,12 @@ use super::*;
 use crate::telemetry::delivery::sink::Rank;
 
 fn queue(weight: usize, items: u64) -> Queue<usize> {
-    asking(Measure { weight, items }, 50, Box::new(|_| false))
+    made(Measure { weight, items }, 50, Box::new(|_| false), None)
 }
 
 /// With room for so many drawn pieces of one byte, three of which are a batch.
 fn drawing(pieces: usize, at_once: AtOnce) -> Queue<usize> {
-    asking(Measure { weight: pieces * ONE_BYTE, items: 100 }, 3 * ONE_BYTE, at_once)
-}
-
-fn asking(capacity: Measure, wake_weight: usize, at_once: AtOnce) -> Queue<usize> {
-    made(capacity, wake_weight, at_once, None)
+    made(Measure { weight: pieces * ONE_BYTE, items: 100 }, 3 * ONE_BYTE, at_once, None)
 }
 
 /// One where nothing may be lost with the process.

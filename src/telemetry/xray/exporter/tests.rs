@@ -14,7 +14,7 @@ fn a_name_with_addresses_of_both_kinds_means_ipv4() {
 }
 
 #[test]
-fn nobody_is_woken_where_the_daemon_has_read() {
+fn segments_are_sent_by_a_socket_that_no_runtime_polls() {
     let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let daemon = Daemon::new(receiver.local_addr().unwrap().to_string(), Arc::default());
     // No socket can be polled by this one.
