@@ -2,10 +2,10 @@
 
 use tracing::{Span, field, info, instrument};
 
-use super::model::Activity;
+use super::feed::Feed;
 use super::store::{Store, StoreError};
 use super::timestamp::Timestamp;
-use super::{count, feed};
+use super::{count, seed};
 
 /// What was posted, newest first, then the seeded cruds.
 ///
@@ -17,9 +17,9 @@ use super::{count, feed};
     skip_all,
     fields(xray.name = "activities_home", app.now = now.written().as_str(), app.result_length = field::Empty)
 )]
-pub async fn home<S: Store>(store: &S, now: Timestamp) -> Result<Vec<Activity>, StoreError> {
+pub async fn home<S: Store>(store: &S, now: Timestamp) -> Result<Feed, StoreError> {
     info!("HomeActivities");
-    let feed = feed::all(store, now).await?;
+    let feed = Feed::of(store, None, &seed::HOME, now).await?;
     Span::current().record("app.result_length", count(feed.len()));
     Ok(feed)
 }

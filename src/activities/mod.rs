@@ -28,8 +28,8 @@ mod user;
 mod validation;
 
 pub use self::create::create;
+pub use self::feed::Feed;
 pub use self::home::home;
-pub use self::json::write_feed;
 pub use self::memory::MemoryStore;
 pub use self::messages::{message_groups, messages, send_message};
 pub use self::model::{Activity, Message, MessageGroup, NewReply, Reply, Text};

@@ -2,11 +2,12 @@
 
 use tracing::{Span, field, instrument};
 
+use super::feed::Feed;
 use super::model::Activity;
 use super::store::Store;
 use super::timestamp::Timestamp;
 use super::validation::{Invalid, Refused};
-use super::{count, feed};
+use super::{count, seed};
 
 /// The cruds of the home feed, in its order, whose message or author has `term` in it, in any case.
 ///
@@ -27,7 +28,7 @@ pub async fn search<S: Store>(
     let span = Span::current();
     span.record("app.term_length", count(term.chars().count()));
     let term = term.to_lowercase();
-    let mut found = feed::all(store, now).await?;
+    let mut found = Feed::of(store, None, &seed::HOME, now).await?.into_cruds();
     found.retain(|activity| {
         let name = activity.display_name.as_deref().unwrap_or_default();
         [&activity.message, &activity.handle, name].iter().any(|text| text.to_lowercase().contains(&term))

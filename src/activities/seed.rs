@@ -1,8 +1,12 @@
 //! What is there before anybody posts, at ages relative to the moment it is read.
 
-use chrono::TimeDelta;
+use std::fmt;
+use std::sync::LazyLock;
+
+use chrono::{DateTime, TimeDelta};
 use uuid::{Uuid, uuid};
 
+use super::json::Template;
 use super::model::{Activity, Message, MessageGroup, Reply, Text};
 use super::timestamp::Timestamp;
 use super::{AUTHOR, AUTHOR_NAME};
@@ -18,8 +22,51 @@ const FIRST_MESSAGE: Uuid = uuid!("4e81c06a-db0f-4281-b4cc-98208537772a");
 const SECOND_MESSAGE: Uuid = PRUNE_JUICE;
 
 /// The three cruds of the home feed, in their order.
-pub(super) fn home(now: Timestamp) -> [Activity; 3] {
-    [
+pub(super) static HOME: LazyLock<Seed> = LazyLock::new(|| Seed::of(home));
+/// The one crud of everybody's page.
+pub(super) static USER: LazyLock<Seed> = LazyLock::new(|| Seed::of(user));
+/// The one notification.
+pub(super) static NOTIFICATION: LazyLock<Seed> = LazyLock::new(|| Seed::of(notification));
+
+/// Cruds that are there whatever is posted, and what is the same of them at any moment.
+pub(super) struct Seed {
+    cruds: fn(Timestamp) -> Vec<Activity>,
+    uuids: Vec<Uuid>,
+    template: Template,
+}
+
+impl Seed {
+    fn of(cruds: fn(Timestamp) -> Vec<Activity>) -> Self {
+        let now = DateTime::UNIX_EPOCH.into();
+        let known = cruds(now);
+        let uuids = known.iter().map(|crud| crud.uuid).collect();
+        Self { cruds, uuids, template: Template::of(&known, now) }
+    }
+
+    /// As they are at the moment `now`.
+    pub(super) fn cruds(&self, now: Timestamp) -> Vec<Activity> {
+        (self.cruds)(now)
+    }
+
+    /// Their names, in their order.
+    pub(super) fn uuids(&self) -> &[Uuid] {
+        &self.uuids
+    }
+
+    /// Appends them, as they are at the moment `now`, as the elements of an array in JSON.
+    pub(super) fn write(&self, now: Timestamp, out: &mut Vec<u8>) {
+        self.template.write(&now.written(), out);
+    }
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Seed").field(&self.uuids).finish()
+    }
+}
+
+fn home(now: Timestamp) -> Vec<Activity> {
+    vec![
         Activity {
             likes_count: 5,
             replies_count: 1,
@@ -58,19 +105,18 @@ pub(super) fn home(now: Timestamp) -> [Activity; 3] {
     ]
 }
 
-/// The one crud of everybody's page.
-pub(super) fn user(now: Timestamp) -> Activity {
-    crud(SIMPLE_TAILOR, "Andrew Brown", "Cloud is fun!", now, -TimeDelta::days(1), TimeDelta::days(31))
+fn user(now: Timestamp) -> Vec<Activity> {
+    let (created, expires) = (-TimeDelta::days(1), TimeDelta::days(31));
+    vec![crud(SIMPLE_TAILOR, "Andrew Brown", "Cloud is fun!", now, created, expires)]
 }
 
-/// The one notification.
-pub(super) fn notification(now: Timestamp) -> Activity {
-    Activity {
+fn notification(now: Timestamp) -> Vec<Activity> {
+    vec![Activity {
         likes_count: 5,
         replies_count: 1,
         replies: vec![no_honor(now)],
         ..crud(VERY_FUN, "coco", "I am white unicorn", now, -TimeDelta::days(2), TimeDelta::days(5))
-    }
+    }]
 }
 
 /// The two conversations.
@@ -132,5 +178,27 @@ fn no_honor(now: Timestamp) -> Reply {
         replies_count: 0,
         reposts_count: 0,
         created_at: now.offset(-TimeDelta::days(2)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_seeded_is_written_as_serde_writes_it(seconds in 1_000_000_i64..4_000_000_000, nanos in 0_u32..1_000_000_000) {
+            let now = Timestamp::from(DateTime::from_timestamp(seconds, nanos).unwrap());
+            for seed in [&HOME, &USER, &NOTIFICATION] {
+                let mut written = vec![b'['];
+                seed.write(now, &mut written);
+                written.push(b']');
+                let cruds = seed.cruds(now);
+                prop_assert_eq!(String::from_utf8(written).unwrap(), serde_json::to_string(&cruds).unwrap());
+                prop_assert_eq!(seed.uuids(), cruds.iter().map(|crud| crud.uuid).collect::<Vec<_>>());
+            }
+        }
     }
 }

@@ -33,7 +33,7 @@ async fn find<S: Store>(store: &S, uuid: Uuid, now: Timestamp) -> Result<Option<
     let is_it = |activity: &Activity| {
         activity.uuid == uuid || activity.replies.iter().any(|reply| reply.uuid == uuid)
     };
-    match seed::home(now).into_iter().find(is_it) {
+    match seed::HOME.cruds(now).into_iter().find(is_it) {
         Some(seeded) => Ok(Some(seeded)),
         None => store.activity(uuid, now).await,
     }

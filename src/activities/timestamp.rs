@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::digits;
@@ -33,33 +33,51 @@ impl Timestamp {
         self.0
     }
 
-    /// As it is written.
-    pub(super) fn written(self) -> Written {
-        Written(self.bytes())
-    }
-
-    /// As it is written, in ASCII.
+    /// As it is written; what is before 1970 is 1970.
     #[inline]
-    pub(super) fn bytes(self) -> [u8; LEN] {
-        let time = self.0.naive_utc();
-        let (date, second) = (time.date(), time.num_seconds_from_midnight());
-        let date = (date.year().unsigned_abs().into(), date.month().into(), date.day().into());
-        // A leap second is more than a thousand million nanoseconds.
-        let micros = time.nanosecond() % 1_000_000_000 / 1_000;
+    pub(super) fn written(self) -> Written {
+        const SECOND: u64 = 1_000_000;
+        let micros = u64::try_from(self.0.timestamp_micros()).unwrap_or_default();
+        let seconds = micros / SECOND;
         let mut text = [0; LEN];
         let (date_time, offset) = text.split_at_mut(LEN - UTC.len());
-        date_time.copy_from_slice(&digits::date_time(date, second.into(), micros.into()));
+        date_time.copy_from_slice(&digits::date_time(seconds, micros % SECOND));
         offset.copy_from_slice(UTC);
-        text
+        Written { text, hours: seconds / 3600 }
     }
 }
 
 /// A timestamp's text.
-pub(super) struct Written([u8; LEN]);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    text: [u8; LEN],
+    /// Whole hours since 1970.
+    hours: u64,
+}
 
 impl Written {
     pub(super) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        std::str::from_utf8(&self.text).unwrap_or_default()
+    }
+
+    /// In ASCII.
+    pub(super) fn bytes(&self) -> &[u8; LEN] {
+        &self.text
+    }
+
+    /// The text of the moment that is so many hours later: of it only the date and the hour are another.
+    #[inline]
+    pub(super) fn later(&self, hours: i64) -> [u8; LEN] {
+        let (mut text, hours) = (self.text, self.hours.saturating_add_signed(hours));
+        let day = hours / 24;
+        let [tens, ones] = [text[8], text[9]].map(|digit| u64::from(digit - b'0'));
+        match (tens * 10 + ones + day).checked_sub(self.hours / 24) {
+            // In the same month, for all have that many days.
+            Some(of_month @ 1..=28) => text[8..10].copy_from_slice(&digits::two(of_month)),
+            _ => text[..10].copy_from_slice(&digits::date(day)),
+        }
+        text[11..13].copy_from_slice(&digits::two(hours % 24));
+        text
     }
 }
 
@@ -119,6 +137,13 @@ mod tests {
             let time = DateTime::from_timestamp(seconds, nanos).unwrap();
             let theirs = time.to_rfc3339_opts(SecondsFormat::Micros, false);
             prop_assert_eq!(Timestamp::from(time).to_string(), theirs);
+        }
+
+        #[test]
+        fn hours_later_is_what_is_written_then(seconds in 1_000_000_i64..4_000_000_000, hours in -200_i64..1_000) {
+            let time = Timestamp::from(DateTime::from_timestamp(seconds, 42_000).unwrap());
+            let then = time.offset(TimeDelta::hours(hours));
+            prop_assert_eq!(time.written().later(hours), *then.written().bytes());
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn show<S: Store>(State(store): State<Arc<S>>, Segment(uuid): S
         None => None,
     };
     let activity = found.ok_or_else(|| Error::not_found("There is no such activity, or it has expired."))?;
-    Ok(Feed(vec![activity]))
+    Ok(Feed(vec![activity].into()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,7 +47,8 @@ pub(super) async fn search<S: Store>(
     State(store): State<Arc<S>>,
     Params(search): Params<Search>,
 ) -> Result<Feed> {
-    Ok(Feed(activities::search(&*store, search.term.as_deref(), Utc::now().into()).await?))
+    let found = activities::search(&*store, search.term.as_deref(), Utc::now().into()).await?;
+    Ok(Feed(found.into()))
 }
 
 pub(super) async fn create<S: Store>(

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::error::{Error, Problem, Result};
 use super::limits;
-use crate::activities::{self, Activity};
+use crate::activities;
 
 pub(super) const APPLICATION_JSON: &str = "application/json";
 
@@ -33,12 +33,12 @@ impl<T: Serialize> IntoResponse for Json<T> {
 
 /// Cruds, in JSON as [`Json`] would write them.
 #[derive(Debug)]
-pub(super) struct Feed(pub(super) Vec<Activity>);
+pub(super) struct Feed(pub(super) activities::Feed);
 
 impl IntoResponse for Feed {
     fn into_response(self) -> Response {
         let mut body = Vec::with_capacity(USUAL_LEN);
-        activities::write_feed(&self.0, &mut body);
+        self.0.write(&mut body);
         json_response(body)
     }
 }

@@ -29,7 +29,7 @@ async fn posts_come_newest_first_before_the_seeded_cruds() {
     let (store, now) = (MemoryStore::new(), now());
     post(&store, "one", "1-day", now).await;
     post(&store, "two", "1-day", now.offset(TimeDelta::seconds(1))).await;
-    let feed = activities::home(&store, now.offset(TimeDelta::seconds(2))).await.unwrap();
+    let feed = activities::home(&store, now.offset(TimeDelta::seconds(2))).await.unwrap().into_cruds();
     assert_eq!(
         messages(&feed),
         [
@@ -45,7 +45,7 @@ async fn posts_come_newest_first_before_the_seeded_cruds() {
 #[tokio::test]
 async fn seeded_times_are_relative_to_now() {
     let (store, now) = (MemoryStore::new(), now());
-    let feed = activities::home(&store, now).await.unwrap();
+    let feed = activities::home(&store, now).await.unwrap().into_cruds();
     let ages: Vec<_> = feed
         .iter()
         .map(|crud| (now.time() - crud.created_at.time(), crud.expires_at.time() - now.time()))
@@ -85,7 +85,7 @@ async fn replies_follow_those_that_were_there_and_are_counted() {
     let (store, now) = (MemoryStore::new(), now());
     reply(&store, VERY_FUN, "first", now).await;
     reply(&store, VERY_FUN, "second", now).await;
-    let feed = activities::home(&store, now).await.unwrap();
+    let feed = activities::home(&store, now).await.unwrap().into_cruds();
     let replies: Vec<_> = feed[0].replies.iter().map(|reply| &*reply.message).collect();
     assert_eq!(replies, ["This post has no honor!", "first", "second"]);
     assert_eq!(feed[0].replies_count, 3);
@@ -109,7 +109,7 @@ async fn a_reply_to_what_is_gone_shows_nowhere() {
     let (store, now) = (MemoryStore::new(), now());
     let posted = reply(&store, Uuid::new_v4(), "anybody?", now).await;
     assert_eq!(activities::show(&store, posted, now).await.unwrap(), None);
-    let feed = activities::home(&store, now).await.unwrap();
+    let feed = activities::home(&store, now).await.unwrap().into_cruds();
     assert!(feed.iter().all(|crud| crud.replies.iter().all(|reply| reply.uuid != posted)));
 }
 
@@ -118,10 +118,10 @@ async fn a_user_page_has_that_handles_posts_then_the_seeded_crud() {
     let (store, now) = (MemoryStore::new(), now());
     post(&store, "mine", "1-day", now).await;
     reply(&store, SIMPLE_TAILOR, "agreed", now).await;
-    let mine = activities::user(&store, "andrewbrown", now).await.unwrap();
+    let mine = activities::user(&store, "andrewbrown", now).await.unwrap().into_cruds();
     assert_eq!(messages(&mine), ["mine", "Cloud is fun!"]);
     assert_eq!(mine[1].replies_count, 1);
-    let others = activities::user(&store, "worf", now).await.unwrap();
+    let others = activities::user(&store, "worf", now).await.unwrap().into_cruds();
     assert_eq!(messages(&others), ["Cloud is fun!"]);
 }
 
@@ -137,4 +137,39 @@ async fn search_finds_text_and_authors_in_any_case() {
     ] {
         assert_eq!(messages(&activities::search(&store, Some(term), now).await.unwrap()), found, "{term}");
     }
+}
+
+#[test]
+fn a_feed_of_nothing_is_an_empty_array() {
+    let (feed, mut json) = (activities::Feed::from(Vec::new()), Vec::new());
+    feed.write(&mut json);
+    assert_eq!((&json[..], feed.is_empty()), (&b"[]"[..], true));
+}
+
+#[tokio::test]
+async fn a_feed_is_written_as_serde_writes_its_cruds() {
+    let (store, now) = (MemoryStore::new(), now());
+    let written = async || {
+        let (mut home, mut user) = (Vec::new(), Vec::new());
+        activities::home(&store, now).await.unwrap().write(&mut home);
+        activities::user(&store, "andrewbrown", now).await.unwrap().write(&mut user);
+        [home, user].map(|json| String::from_utf8(json).unwrap())
+    };
+    let by_serde = async || {
+        let home = activities::home(&store, now).await.unwrap();
+        let user = activities::user(&store, "andrewbrown", now).await.unwrap();
+        [home, user].map(|feed| {
+            let (len, cruds) = (feed.len(), feed.into_cruds());
+            assert_eq!(len, cruds.len());
+            serde_json::to_string(&cruds).unwrap()
+        })
+    };
+    assert_eq!(written().await, by_serde().await, "as seeded");
+    let crud = post(&store, "mine", "1-day", now).await;
+    reply(&store, crud.uuid, "to what was posted", now).await;
+    assert_eq!(written().await, by_serde().await, "with a crud before");
+    reply(&store, SIMPLE_TAILOR, "to what was seeded", now).await;
+    let written = written().await;
+    assert_eq!(written, by_serde().await);
+    assert!(written.iter().all(|json| json.contains("to what was seeded")));
 }

@@ -39,25 +39,10 @@ macro_rules! key {
 /// digits, as all have that a clock shows.
 #[must_use]
 pub fn timestamp(time: SystemTime) -> [u8; 27] {
-    const DAY: u64 = 86_400;
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / DAY, since.as_secs() % DAY);
     let mut text = [b'Z'; 27];
-    text[..26].copy_from_slice(&digits::date_time(date(days), second, since.subsec_micros().into()));
+    text[..26].copy_from_slice(&digits::date_time(since.as_secs(), since.subsec_micros().into()));
     text
-}
-
-/// Year, month and day, by the days since 1970: Howard Hinnant's `civil_from_days`, whose years begin in March.
-fn date(days: u64) -> (u64, u64, u64) {
-    const ERA: u64 = 146_097;
-    let since = days + 719_468;
-    let (era, day) = (since / ERA, since % ERA);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (year + era * 400 + u64::from(month <= 2), month, of_month)
 }
 
 /// How grave a finished request is: the server's faults are errors, the client's warnings.

@@ -263,7 +263,8 @@ struct Family<'a> {
 
 impl<'a> Family<'a> {
     fn of(record: &'a RequestRecord) -> Self {
-        let mut members: Vec<_> = record.spans.iter().map(|span| (span.parent_span_id, Some(span))).collect();
+        let mut members: Vec<_> =
+            record.spans.iter().map(|span| (span.parent_span_id, Some(&**span))).collect();
         members.sort_by_key(|(parent, _)| parent.to_bytes());
         Self { members, record }
     }

@@ -12,7 +12,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::{DateTime, Utc};
-use cruddur::activities::{self, Activity, MemoryStore};
+use cruddur::activities::{self, Activity, Feed, MemoryStore};
 use serde::Serialize;
 use uuid::Uuid;
 use yardsticks::{PATH, READY, serve};
@@ -29,21 +29,21 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn own(State(store): State<Arc<MemoryStore>>) -> Json<Vec<Activity>> {
-    Json(feed(&store).await)
+    Json(feed(&store).await.into_cruds())
 }
 
 async fn by_hand(State(store): State<Arc<MemoryStore>>) -> impl IntoResponse {
     let feed = feed(&store).await;
     let mut body = Vec::with_capacity(2048);
-    activities::write_feed(&feed, &mut body);
+    feed.write(&mut body);
     ([(CONTENT_TYPE, "application/json")], body)
 }
 
 async fn first_written(State(store): State<Arc<MemoryStore>>) -> Json<Vec<Crud>> {
-    Json(feed(&store).await.into_iter().map(Crud::from).collect())
+    Json(feed(&store).await.into_cruds().into_iter().map(Crud::from).collect())
 }
 
-async fn feed(store: &MemoryStore) -> Vec<Activity> {
+async fn feed(store: &MemoryStore) -> Feed {
     activities::home(store, Utc::now().into()).await.unwrap_or_default()
 }
 

@@ -45,5 +45,5 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn home(State(store): State<Arc<MemoryStore>>) -> Json<Vec<Activity>> {
-    Json(activities::home(&*store, Utc::now().into()).await.unwrap_or_default())
+    Json(activities::home(&*store, Utc::now().into()).await.unwrap_or_default().into_cruds())
 }

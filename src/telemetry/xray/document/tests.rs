@@ -58,7 +58,7 @@ fn record(request: RequestFacts, started: SystemTime) -> RequestRecord {
 /// The record of a request with these spans.
 pub(in super::super) fn with_spans(spans: Vec<SpanData>) -> RequestRecord {
     let mut record = record(facts(), at(0));
-    record.spans = spans;
+    record.spans = spans.into_iter().map(Box::new).collect();
     record
 }
 
@@ -258,7 +258,8 @@ fn any_record() -> impl Strategy<Value = RequestRecord> {
             };
             let status = |code| StatusCode::from_u16(code).ok();
             let mut record = record(request, at(started));
-            (record.user, record.attributes, record.spans) = (user, attributes, spans);
+            (record.user, record.attributes) = (user, attributes);
+            record.spans = spans.into_iter().map(Box::new).collect();
             match outcome {
                 0 => {}
                 1 => record.status = status(404),
@@ -279,7 +280,7 @@ fn any_record() -> impl Strategy<Value = RequestRecord> {
         })
 }
 
-fn pairs(spans: &[SpanData]) -> Vec<(u64, u64)> {
+fn pairs(spans: &[Box<SpanData>]) -> Vec<(u64, u64)> {
     let id = |id: SpanId| u64::from_be_bytes(id.to_bytes());
     spans.iter().map(|span| (id(span.span_context.span_id()), id(span.parent_span_id))).collect()
 }
