@@ -27,13 +27,13 @@ use crate::config;
 
 /// How much may wait in memory, in bytes and by estimate.
 const CAPACITY: Measure = Measure { weight: 32 << 20, items: u64::MAX };
-/// A quarter of what one call takes, which is 1 MiB by the API's model (2014-03-28), of which each event takes 26 bytes
+/// An eighth of what one call takes, which is 1 MiB by the API's model (2014-03-28), of which each event takes 26 bytes
 /// beside its text: a whole one is hashed and written for a millisecond, in which a single core answers nobody. Few lines
 /// wait a second for company, on disk, since an account has 5,000 calls a second for all that it runs.
-const BATCH: Limits = Limits { items: 10_000, weight: document::SHARE << 18, linger: Duration::from_secs(1) };
-/// Calls on their way at once when lines pile up: one alone takes a quarter of a mebibyte a round trip, which is 5 MiB a
+const BATCH: Limits = Limits { items: 10_000, weight: document::SHARE << 17, linger: Duration::from_secs(1) };
+/// Calls on their way at once when lines pile up: one alone takes an eighth of a mebibyte a round trip, which is 2.5 MiB a
 /// second from a service 50 ms away, and less than that from one that takes its time.
-const IN_FLIGHT_BEHIND: usize = 16;
+const IN_FLIGHT_BEHIND: usize = 32;
 /// Full jitter from 200 ms: a throttled account has 5,000 calls a second, and is soon itself again.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(30) };
 
