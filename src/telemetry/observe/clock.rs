@@ -13,8 +13,11 @@ const CLOSE: u64 = 10_000;
 /// How many pairs are read at most. Where none agrees with the one before it, the machine has no better to give.
 const MOST: usize = 8;
 
+/// What both clocks show at a moment.
+pub(super) type Moment = (Instant, SystemTime);
+
 /// The moment, by both clocks.
-pub(super) fn now() -> (Instant, SystemTime) {
+pub(super) fn now() -> Moment {
     static AGREED: AtomicU64 = AtomicU64::new(0);
     pair(&AGREED, || (Instant::now(), SystemTime::now()))
 }

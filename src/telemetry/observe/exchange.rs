@@ -236,7 +236,7 @@ impl Exchange {
                 self.tell_stragglers(state);
             }
         } else {
-            facts.file(*span);
+            facts.file(span);
         }
     }
 

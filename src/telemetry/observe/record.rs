@@ -47,7 +47,7 @@ pub struct RequestRecord {
     /// What the application added to the server span.
     pub attributes: Vec<KeyValue>,
     /// The spans that ended within the exchange, in the order of their ends.
-    pub spans: Vec<SpanData>,
+    pub spans: Vec<Box<SpanData>>,
     /// How many spans found no room in the record.
     pub dropped_spans: u32,
     /// The log events within the exchange, oldest first.
@@ -253,7 +253,7 @@ impl RequestRecord {
         let query = request.query.as_ref().map_or(0, String::len);
         let events =
             self.events.iter().map(|event| 256 + event.message.len() + attributes_weight(&event.fields));
-        let spans = self.spans.iter().map(span_weight);
+        let spans = self.spans.iter().map(|span| span_weight(span));
         let causes = self.fault.iter().flat_map(Fault::causes).map(|cause| 64 + cause.message.len());
         let own = 1024 + request.path.len() + query + headers + attributes_weight(&self.attributes);
         own + events.sum::<usize>() + spans.sum::<usize>() + causes.sum::<usize>()

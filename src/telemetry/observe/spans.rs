@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceContextExt as _};
 use opentelemetry::{Context, ContextGuard};
@@ -20,7 +20,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_core::span::Current;
 
-use super::clock;
+use super::clock::{self, Moment};
 use super::collect::{Outside, RecordAll, number};
 use super::conventions;
 use super::exchange::Exchange;
@@ -54,7 +54,8 @@ struct Open {
     /// What is current inside of it; `None` where only a filter of the console's has asked for the span.
     context: Option<Context>,
     handles: AtomicUsize,
-    /// When it was left last, in nanoseconds since 1970; 0 if it never was.
+    opened: Moment,
+    /// When it was left last, in nanoseconds after that, by the stopwatch; 0 if it never was.
     left: AtomicU64,
 }
 
@@ -135,7 +136,7 @@ impl Spans {
     }
 
     /// Opens a span in its explicit parent's context, or in what is current.
-    fn open(&self, id: SpanId, attributes: &Attributes<'_>) -> Option<Context> {
+    fn open(&self, id: SpanId, attributes: &Attributes<'_>, start: SystemTime) -> Option<Context> {
         let (name, is_contextual) = (attributes.metadata().name(), attributes.is_contextual());
         let parent = attributes.parent().and_then(|parent| self.find(parent)?.context.clone());
         let is_suppressed = match &parent {
@@ -149,18 +150,27 @@ impl Spans {
         // The caller's code may run here, so that nothing is borrowed yet.
         attributes.record(&mut fields);
         Some(match parent {
-            Some(parent) => self.open_in(&parent, id, name, fields),
-            None if is_contextual => Context::map_current(|parent| self.open_in(parent, id, name, fields)),
-            None => self.open_in(&Context::new(), id, name, fields),
+            Some(parent) => self.open_in(&parent, id, name, fields, start),
+            None if is_contextual => {
+                Context::map_current(|parent| self.open_in(parent, id, name, fields, start))
+            }
+            None => self.open_in(&Context::new(), id, name, fields, start),
         })
     }
 
     /// Opens a span of OpenTelemetry's, and makes the context that holds inside.
-    fn open_in(&self, parent: &Context, id: SpanId, name: &'static str, fields: SpanFields) -> Context {
+    fn open_in(
+        &self,
+        parent: &Context,
+        id: SpanId,
+        name: &'static str,
+        fields: SpanFields,
+        start_time: SystemTime,
+    ) -> Context {
         let name = fields.name.map_or(Cow::Borrowed(name), Cow::Owned);
         let kind = fields.kind.unwrap_or(SpanKind::Internal);
         let span_context = self.span_context(id, parent, &name, &kind);
-        let (above, start_time) = (parent.span(), SystemTime::now());
+        let above = parent.span();
         let above = above.span_context();
         let data = Box::new(SpanData {
             span_context,
@@ -211,8 +221,9 @@ impl Open {
         span.set_attributes(fields.attributes);
     }
 
-    fn leave(&self, now: SystemTime) {
-        self.left.store(clock::nanos(now), Ordering::Relaxed);
+    fn leave(&self) {
+        let after = u64::try_from(self.opened.0.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.left.store(after.max(1), Ordering::Relaxed);
     }
 
     /// Ends when it was left last: what keeps a handle of a span is not a part of it.
@@ -220,7 +231,7 @@ impl Open {
         let Some(context) = &self.context else { return };
         match self.left.load(Ordering::Relaxed) {
             0 => context.span().end(),
-            left => context.span().end_with_timestamp(UNIX_EPOCH + Duration::from_nanos(left)),
+            left => context.span().end_with_timestamp(self.opened.1 + Duration::from_nanos(left)),
         }
     }
 }
@@ -233,10 +244,11 @@ impl Subscriber for Spans {
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let (id, metadata) = (self.0.ids.new_span_id(), attributes.metadata());
-        let context = self.wants(metadata).then(|| self.open(id, attributes)).flatten();
+        let opened = clock::now();
+        let context = self.wants(metadata).then(|| self.open(id, attributes, opened.1)).flatten();
         let id = number(id);
         let (handles, left) = (AtomicUsize::new(1), AtomicU64::new(0));
-        self.0.open.of(id).insert(id, Arc::new(Open { metadata, context, handles, left }));
+        self.0.open.of(id).insert(id, Arc::new(Open { metadata, context, handles, opened, left }));
         Id::from_u64(id)
     }
 
@@ -269,7 +281,7 @@ impl Subscriber for Spans {
             Some(all.remove(place))
         });
         if let Ok(Some(Entered { open, attached, .. })) = left {
-            open.leave(SystemTime::now());
+            open.leave();
             drop(attached);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::thread;
+use std::time::Instant;
 
 use opentelemetry_sdk::trace::Sampler;
 use tracing::dispatcher::{self, with_default};
@@ -86,6 +87,30 @@ fn a_span_is_nothing_to_another_subscriber_on_its_thread() {
     drop(seen);
     assert_eq!((first.filed(), first.open()), (vec!["first".to_owned()], 0));
     assert_eq!((second.filed(), second.open()), (Vec::new(), 0));
+}
+
+#[test]
+fn how_long_a_span_took_is_by_the_stopwatch() {
+    const AGO: Duration = Duration::from_millis(20);
+    let took = Arc::new(Mutex::new(Vec::new()));
+    let outside: Outside = {
+        let took = Arc::clone(&took);
+        Arc::new(move |span| {
+            took.lock().unwrap().push(span.end_time.duration_since(span.start_time).unwrap())
+        })
+    };
+    let spans = Spans::new(|_| true, RecordAll(Sampler::AlwaysOn), SpanLimits::default(), Some(outside));
+    let metadata = with_default(&Dispatch::new(spans.clone()), || info_span!("any").metadata().unwrap());
+    // The system's time is set anew while the span is open: it began in 1970.
+    let opened = (Instant::now().checked_sub(AGO).unwrap(), SystemTime::UNIX_EPOCH);
+    let fields = SpanFields::with_capacity(0);
+    let context = spans.open_in(&Context::new(), SpanId::from(7), "span", fields, opened.1);
+    let (handles, left) = (AtomicUsize::new(1), AtomicU64::new(0));
+    let open = Open { metadata, context: Some(context), handles, opened, left };
+    open.leave();
+    open.end();
+    let took = took.lock().unwrap();
+    assert!(matches!(took[..], [_, took] if (AGO..Duration::from_secs(86_400)).contains(&took)), "{took:?}");
 }
 
 /// Is not to be written.

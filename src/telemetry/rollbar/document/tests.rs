@@ -153,7 +153,7 @@ fn calls_and_events_are_told_in_their_order_without_their_secrets() {
     let mut later = LogEvent::clone(&event("after it", Vec::new()));
     later.time = at(3);
     record.events = vec![Arc::new(later), event("before it", vec![KeyValue::new("password", "hunter2")])];
-    record.spans = vec![call];
+    record.spans = vec![Box::new(call)];
     let data = drawn(Some(record), Kind::Request, &Untold::default());
     let millis = |seconds: u64| (START + seconds) * 1000;
     assert_eq!(
