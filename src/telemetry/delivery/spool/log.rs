@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -61,18 +60,25 @@ struct State {
 
 /// What was on disk after the last change, for who must not wait for a disk that stalls: the state is locked meanwhile.
 #[derive(Default)]
-struct Shown {
-    items: AtomicU64,
-    bytes: AtomicU64,
-    /// When the oldest was written; 0 where there is none.
-    oldest: AtomicU64,
+struct Shown(Mutex<Left>);
+
+/// Told in one piece: what waits and what it takes up belong together.
+#[derive(Clone, Copy, Default)]
+struct Left {
+    items: u64,
+    bytes: u64,
+    /// When the oldest was written.
+    oldest: Option<u64>,
 }
 
 impl Shown {
     fn update(&self, store: &Store) {
-        self.items.store(store.left().items, Relaxed);
-        self.bytes.store(store.bytes(), Relaxed);
-        self.oldest.store(store.oldest().unwrap_or(0), Relaxed);
+        let left = Left { items: store.left().items, bytes: store.bytes(), oldest: store.oldest() };
+        *self.left() = left;
+    }
+
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,14 +154,9 @@ impl Log {
     /// What is there. Never waits for the disk.
     #[must_use]
     pub fn kept(&self) -> Kept {
-        let Shown { items, bytes, oldest } = &self.own.shown;
-        let oldest = Some(oldest.load(Relaxed)).filter(|written| *written > 0);
+        let Left { items, bytes, oldest } = *self.own.shown.left();
         let age = oldest.map(|written| age(written, now()));
-        Kept {
-            items: items.load(Relaxed),
-            bytes: bytes.load(Relaxed),
-            oldest_seconds: age.unwrap_or_default().as_secs(),
-        }
+        Kept { items, bytes, oldest_seconds: age.unwrap_or_default().as_secs() }
     }
 
     /// Whether items are on disk before whoever pushes them goes on.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::telemetry::delivery::spool::Folder;
+use crate::telemetry::delivery::spool::{Fate, Folder, Group};
 use crate::telemetry::delivery::{Delivery, Runtime, Tally};
 
 const PLENTY: u64 = 1 << 30;
@@ -368,6 +368,30 @@ async fn what_is_kept_is_told_while_the_disk_stalls() {
     assert_eq!((kept.items, kept.bytes), (before.items, before.bytes));
     drop(goes_on);
     assert_eq!(reader.join().unwrap(), 0);
+}
+
+#[test]
+fn what_is_kept_is_told_in_one_piece() {
+    let folder = Folder::new();
+    let (ledger, status) = (Arc::new(Ledger::default()), Status::new("there", Arc::new(|_, _| {})));
+    let log = spool(&folder).log("there", KEEP, ledger, status).unwrap();
+    let writer = {
+        let log = log.clone();
+        std::thread::spawn(move || {
+            for _ in 0..500 {
+                let mut group = Group::default();
+                group.add(Rank::ALL[0], 1, true, |body| body.push(7));
+                let fates = log.append(group, Instant::now());
+                let [Fate::Kept(place)] = fates[..] else { panic!("{fates:?}") };
+                log.settle(&[place]);
+            }
+        })
+    };
+    while !writer.is_finished() {
+        let kept = log.kept();
+        assert_eq!(kept.items == 0, kept.bytes == 0, "{kept:?}");
+    }
+    writer.join().unwrap();
 }
 
 #[test]
