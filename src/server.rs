@@ -4,6 +4,7 @@ mod aside;
 mod head_timer;
 mod health;
 mod relay;
+mod write_last;
 
 use std::fmt;
 use std::future::pending;
@@ -27,6 +28,7 @@ use tower::{Service as _, ServiceBuilder};
 
 use self::aside::Aside;
 use self::head_timer::HeadTimer;
+use self::write_last::WriteLast;
 use crate::api::{self, CorsLayer, LimitsLayer, Origins, TimeoutLayer};
 use crate::config::Config;
 use crate::telemetry::observe::{CatchPanicLayer, Peer};
@@ -171,7 +173,8 @@ impl Connections {
             }
         });
         self.tasks.spawn(async move {
-            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+            let mut connection =
+                pin!(builder.serve_connection(TokioIo::new(WriteLast::new(stream)), service));
             let mut is_draining = false;
             let finished = loop {
                 tokio::select! {
