@@ -265,10 +265,12 @@ impl Exchange {
             return;
         }
         state.audience.busy = true;
+        let views = std::mem::take(&mut state.audience.views);
         drop(state);
-        let untold = if at_once { Some(self) } else { later::put_off(self) };
-        if let Some(exchange) = untold {
-            tell_ended(&[exchange]);
+        let ended = Ended { exchange: self, views };
+        let untold = if at_once { Some(ended) } else { later::put_off(ended) };
+        if let Some(ended) = untold {
+            tell_ended(vec![ended]);
         }
     }
 
@@ -313,20 +315,24 @@ pub fn new_error_id() -> Uuid {
     uuid::Builder::from_random_bytes(RandomIdGenerator::default().new_trace_id().to_bytes()).into_uuid()
 }
 
+/// An exchange that is over, and the views that are to be told so.
+pub(super) struct Ended {
+    exchange: Exchange,
+    views: Vec<Box<dyn View>>,
+}
+
 /// Tells the views of exchanges that are over, with no lock held. What one kind of view does for all of them comes
 /// before the next kind: the same few thousand instructions, which then need not be fetched again for each.
-pub(super) fn tell_ended(ended: &[Exchange]) {
-    let take = |exchange: &Exchange| std::mem::take(&mut exchange.state().audience.views);
-    let mut all: Vec<_> = ended.iter().map(take).collect();
-    let most = all.iter().map(Vec::len).max().unwrap_or_default();
+pub(super) fn tell_ended(mut ended: Vec<Ended>) {
+    let most = ended.iter().map(|ended| ended.views.len()).max().unwrap_or_default();
     for kind in 0..most {
-        for (exchange, views) in ended.iter().zip(&mut all) {
+        for Ended { exchange, views } in &mut ended {
             if let (Some(record), Some(view)) = (exchange.0.record.get(), views.get_mut(kind)) {
                 each(std::slice::from_mut(view), |view| view.on_close(record));
             }
         }
     }
-    for (exchange, views) in ended.iter().zip(all) {
+    for Ended { exchange, views } in ended {
         let mut state = exchange.state();
         state.audience.take_back(views);
         exchange.tell_stragglers(state);

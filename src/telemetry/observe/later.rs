@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::exchange::{Exchange, tell_ended};
+use super::exchange::{Ended, tell_ended};
 
 /// Of how many exchanges a thread has not told the views yet, at most.
 const MOST: usize = 16;
@@ -47,12 +47,11 @@ pub fn on_thread_park() {
     DESKS[own].tell();
 }
 
-/// Leaves it to this thread's next time of leisure to tell the views; gives the exchange back where it is not known to have
-/// any.
-pub(super) fn put_off(exchange: Exchange) -> Option<Exchange> {
+/// Leaves it to this thread's next time of leisure to tell the views; gives them back where it is not known to have any.
+pub(super) fn put_off(ended: Ended) -> Option<Ended> {
     // Where the thread is about to end, it has no such time.
-    let Ok(Some(own)) = OWN.try_with(Cell::get) else { return Some(exchange) };
-    match DESKS[own].put(exchange) {
+    let Ok(Some(own)) = OWN.try_with(Cell::get) else { return Some(ended) };
+    match DESKS[own].put(ended) {
         1 => CAME.notify_one(),
         MOST.. => DESKS[own].tell_unless_told(),
         _ => {}
@@ -77,16 +76,16 @@ pub async fn attend() {
 /// Exchanges that have ended, oldest first.
 struct Desk {
     /// Those whose views have not been told.
-    ended: Mutex<Vec<Exchange>>,
+    ended: Mutex<Vec<Ended>>,
     /// Held by whoever tells the views of those who were here.
     telling: Mutex<()>,
 }
 
 impl Desk {
     /// Says how many there are now.
-    fn put(&self, exchange: Exchange) -> usize {
+    fn put(&self, one: Ended) -> usize {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.push(exchange);
+        ended.push(one);
         ended.len()
     }
 
@@ -107,7 +106,7 @@ impl Desk {
     fn tell_taken(&self) {
         let ended = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
         if !ended.is_empty() {
-            tell_ended(&ended);
+            tell_ended(ended);
         }
     }
 }
