@@ -74,6 +74,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::task::JoinSet;
 
     use super::*;
 
@@ -95,9 +96,7 @@ mod tests {
                 note("written");
             });
         }
-        for task in served.into_iter().map(tokio::spawn).collect::<Vec<_>>() {
-            task.await.unwrap();
-        }
+        served.into_iter().collect::<JoinSet<_>>().join_all().await;
         let mut done = done.lock().unwrap().clone();
         // The runtime may wake them in any order.
         done[3..].sort_unstable();
