@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 
 use super::identity::{TRACEPARENT, X_AMZN_TRACE_ID};
 use super::redact;
@@ -35,14 +35,15 @@ pub struct KeptHeaders {
 
 impl KeptHeaders {
     fn of(values: [Option<&str>; KEPT.len()]) -> Self {
-        let cut = |value: &'_ str| value.floor_char_boundary(LONGEST_HEADER);
-        let values = values.map(|value| value.and_then(|value| value.get(..cut(value))));
-        let mut text = String::with_capacity(values.iter().flatten().map(|value| value.len()).sum());
-        let ends = values.map(|value| {
-            text.push_str(value?);
-            u16::try_from(text.len()).ok()
-        });
-        Self { text, ends }
+        let room = values.iter().flatten().map(|value| value.len().min(LONGEST_HEADER)).sum();
+        let mut kept = Self { text: String::with_capacity(room), ends: [None; KEPT.len()] };
+        // A loop, for `map` would be as many copies of what is done as there are headers.
+        for (value, end) in values.into_iter().zip(&mut kept.ends) {
+            let Some(value) = value else { continue };
+            kept.text.push_str(&value[..value.floor_char_boundary(LONGEST_HEADER)]);
+            *end = u16::try_from(kept.text.len()).ok();
+        }
+        kept
     }
 
     /// Each with its value, in the list's order.
@@ -114,13 +115,12 @@ impl<'a> Heads<'a> {
         for (name, value) in headers {
             match place(name, &mut found) {
                 Some(place) => {
-                    place.get_or_insert(value);
+                    place.get_or_insert_with(|| value.to_str().ok());
                 }
                 None => heads.pass(name),
             }
         }
-        let text = |value: Option<&'a HeaderValue>| value.and_then(|value| value.to_str().ok());
-        let [host, agent, accept, kind, length, referer, id, traceparent, amzn] = found.map(text);
+        let [host, agent, accept, kind, length, referer, id, traceparent, amzn] = found.map(Option::flatten);
         heads.host = host;
         heads.content_length = length.and_then(|length| length.parse().ok());
         heads.ids = traceparent.is_some() || amzn.is_some();
@@ -150,6 +150,8 @@ pub(super) fn without_userinfo(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
