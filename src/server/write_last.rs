@@ -20,8 +20,8 @@ use tokio::task::yield_now;
 
 /// The longest answer, in bytes, that is kept to be written with others: to copy a longer one costs more than it saves.
 const MOST: usize = 16 * 1024;
-/// How much, in bytes, a thread keeps to be written together.
-const ROOM: usize = 256 * 1024;
+/// How much, in bytes, a thread keeps before it is written, whoever has yet to have a turn.
+const FULL: usize = 24 * 1024;
 
 /// A connection whose first write after a read lets every task go first that can.
 #[derive(Debug)]
@@ -117,14 +117,16 @@ impl WriteLast {
         self.remember(cx);
         ROUND.with_borrow(|shared| {
             let mut round = lock(shared);
-            if round.bytes.len() + len > ROOM {
-                return None;
-            }
             from.iter().for_each(|part| round.bytes.extend_from_slice(part));
             let end = round.bytes.len();
             self.out.is_kept.store(true, Ordering::Release);
             round.answers.push((Arc::clone(&self.out), end));
-            if !mem::replace(&mut round.is_led, true) {
+            let is_led = mem::replace(&mut round.is_led, true);
+            let is_full = end >= FULL;
+            drop(round);
+            if is_full {
+                drop(Lead { round: Arc::clone(shared), has_yielded: true });
+            } else if !is_led {
                 self.leads = Some(Lead { round: Arc::clone(shared), has_yielded: false });
             }
             Some(len)
@@ -405,17 +407,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_thread_keeps_only_so_much() {
-        let answer = vec![b'!'; MOST];
-        let mut all = Vec::new();
-        for _ in 0..ROOM / MOST {
-            let (mut connection, mut client) = asked().await;
-            assert!(write(&mut connection, &answer).is_ready() && has_nothing(&mut client));
-            all.push(connection);
-        }
-        let (mut connection, mut client) = asked().await;
-        assert!(is_written(&write(&mut connection, b"no room"), 7));
-        assert_eq!(read(&mut client, 7), "no room");
+    async fn whoever_fills_a_round_writes_it() {
+        let answer = "!".repeat(MOST);
+        let [(mut leader, mut its), (mut other, mut others)] = [asked().await, asked().await];
+        assert!(write(&mut leader, answer.as_bytes()).is_ready() && has_nothing(&mut its));
+        assert!(write(&mut other, answer.as_bytes()).is_ready());
+        assert_eq!([read(&mut its, MOST), read(&mut others, MOST)], [answer.as_str(); 2]);
+        // Who began it finds it empty when its turn comes.
+        assert!(flush(&mut leader).is_pending() && flush(&mut leader).is_ready());
+        assert!(has_nothing(&mut its) && has_nothing(&mut others));
     }
 
     #[tokio::test]
