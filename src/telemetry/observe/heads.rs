@@ -40,7 +40,8 @@ impl KeptHeaders {
         // A loop, for `map` would be as many copies of what is done as there are headers.
         for (value, end) in values.into_iter().zip(&mut kept.ends) {
             let Some(value) = value else { continue };
-            kept.text.push_str(&value[..value.floor_char_boundary(LONGEST_HEADER)]);
+            let cut = value.floor_char_boundary(LONGEST_HEADER);
+            kept.text.push_str(value.get(..cut).unwrap_or_default());
             *end = u16::try_from(kept.text.len()).ok();
         }
         kept
