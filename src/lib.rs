@@ -31,7 +31,7 @@
 //! 5. The last byte, an error, a client that leaves or a panic closes it, whichever comes first. It becomes a
 //!    [`RequestRecord`](telemetry::observe::RequestRecord), which every view is handed, in the binary once the
 //!    [thread](telemetry::observe::on_thread_park) has nothing else to do. The answers to requests that came at once are
-//!    written when all of these have been handled.
+//!    written together, once these have been handled.
 //! 6. Told to stop, [`server::run`] finishes what is in flight; then
 //!    [`Telemetry::shut_down`](telemetry::Telemetry::shut_down) delivers what waits, by the same deadline, leaves the
 //!    rest on disk for the next process, and reports what became of every item.

@@ -125,7 +125,7 @@ impl WriteLast {
             let is_full = end >= FULL;
             drop(round);
             if is_full {
-                drop(Lead { round: Arc::clone(shared), has_yielded: true });
+                write_all(shared);
             } else if !is_led {
                 self.leads = Some(Lead { round: Arc::clone(shared), has_yielded: false });
             }
@@ -209,17 +209,22 @@ impl Writer {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        let Round { mut bytes, mut answers, .. } = mem::take(&mut *lock(&self.round));
-        let mut begin = 0;
-        for (out, end) in answers.drain(..) {
-            out.write_kept(&bytes[begin..end]);
-            begin = end;
-        }
-        bytes.clear();
-        let mut round = lock(&self.round);
-        if round.answers.is_empty() {
-            (round.bytes, round.answers) = (bytes, answers);
-        }
+        write_all(&self.round);
+    }
+}
+
+/// Writes what is in a round.
+fn write_all(shared: &Mutex<Round>) {
+    let Round { mut bytes, mut answers, .. } = mem::take(&mut *lock(shared));
+    let mut begin = 0;
+    for (out, end) in answers.drain(..) {
+        out.write_kept(&bytes[begin..end]);
+        begin = end;
+    }
+    bytes.clear();
+    let mut round = lock(shared);
+    if round.answers.is_empty() {
+        (round.bytes, round.answers) = (bytes, answers);
     }
 }
 
