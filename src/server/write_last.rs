@@ -1,9 +1,9 @@
 //! Writing after everything that is ready has been handled.
 //!
 //! Where many clients ask at once, each kind of work is done for all of them before the next kind: their requests are read
-//! and handled, then their answers are written, all by one of their tasks. That is less work than one client after
-//! the other, for the processor keeps at hand what it did last, and whoever reads the answers on another core is not
-//! woken for each.
+//! and handled, then their answers are written, all by one of their tasks, or sooner by whoever fills the room for them.
+//! That is less work than one client after the other, for the processor keeps at hand what it did last, and whoever reads
+//! the answers on another core is not woken for each.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
