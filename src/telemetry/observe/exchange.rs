@@ -12,6 +12,7 @@ use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData};
 use uuid::Uuid;
 
+use super::clock::Moment;
 use super::enlist::Views;
 use super::facts::{Ending, Facts};
 use super::fault::Fault;
@@ -113,6 +114,12 @@ impl Exchange {
     #[must_use]
     pub fn started(&self) -> SystemTime {
         self.0.opening.started
+    }
+
+    /// The moment, by the clock that all times of the record go by.
+    pub(super) fn moment(&self) -> Moment {
+        let now = Instant::now();
+        (now, self.started() + now.saturating_duration_since(self.0.clock))
     }
 
     /// Notes what was decided about tracing this request, for the `Sampled=` of `X-Amzn-Trace-Id` in the calls that

@@ -135,6 +135,17 @@ impl Spans {
         self.0.open.of(id.into_u64()).get(&id.into_u64()).cloned()
     }
 
+    /// The moment at which a span is opened: within a request by its request's clock, which all times of its record go by.
+    fn moment(&self, attributes: &Attributes<'_>) -> Moment {
+        let by_request = |context: &Context| context.get::<Exchange>().map(Exchange::moment);
+        let known = match attributes.parent() {
+            Some(parent) => self.find(parent).and_then(|open| by_request(open.context.as_ref()?)),
+            None if attributes.is_contextual() => Context::map_current(by_request),
+            None => None,
+        };
+        known.unwrap_or_else(clock::now)
+    }
+
     /// Opens a span in its explicit parent's context, or in what is current.
     fn open(&self, id: SpanId, attributes: &Attributes<'_>, start: SystemTime) -> Option<Context> {
         let (name, is_contextual) = (attributes.metadata().name(), attributes.is_contextual());
@@ -244,7 +255,7 @@ impl Subscriber for Spans {
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let (id, metadata) = (self.0.ids.new_span_id(), attributes.metadata());
-        let opened = clock::now();
+        let opened = self.moment(attributes);
         let context = self.wants(metadata).then(|| self.open(id, attributes, opened.1)).flatten();
         let id = number(id);
         let (handles, left) = (AtomicUsize::new(1), AtomicU64::new(0));

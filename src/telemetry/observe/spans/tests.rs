@@ -4,11 +4,15 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
+use http::{HeaderMap, Method};
 use opentelemetry_sdk::trace::Sampler;
 use tracing::dispatcher::{self, with_default};
 use tracing::{Dispatch, Span, info, info_span};
 use tracing_subscriber::layer::{self, Layer, SubscriberExt as _};
 
+use super::super::heads::KeptHeaders;
+use super::super::identity::Identity;
+use super::super::record::{Opening, RequestFacts, Scheme};
 use super::*;
 
 /// A subscriber, and the names of the spans that it has filed.
@@ -111,6 +115,50 @@ fn how_long_a_span_took_is_by_the_stopwatch() {
     open.end();
     let took = took.lock().unwrap();
     assert!(matches!(took[..], [_, took] if (AGO..Duration::from_secs(86_400)).contains(&took)), "{took:?}");
+}
+
+/// A request that came at `started` by its clock, so long `ago`.
+fn request(started: SystemTime, ago: Duration) -> Exchange {
+    let request = RequestFacts {
+        method: Method::GET,
+        method_known: true,
+        route: None,
+        scheme: Scheme::Http,
+        path: "/".to_owned(),
+        query: None,
+        server_address: None,
+        server_port: None,
+        protocol_version: "1.1",
+        client_address: None,
+        client_forwarded: false,
+        peer: None,
+        content_length: None,
+        headers: KeptHeaders::default(),
+    };
+    let identity = Identity::extract(&HeaderMap::new(), &[], &EpochIds::default(), started);
+    let clock = Instant::now().checked_sub(ago).unwrap();
+    Exchange::open(Opening { identity, request, started }, clock, false, true)
+}
+
+#[test]
+fn within_a_request_a_span_opens_by_the_requests_clock() {
+    const AGO: Duration = Duration::from_millis(20);
+    // The system's time has been set anew since the request came: that was in 1970.
+    let inside = Context::new().with_value(request(SystemTime::UNIX_EPOCH, AGO));
+    let bench = Bench::new();
+    let spans = bench.within(|| {
+        let attached = inside.attach();
+        let current = info_span!("current");
+        drop(attached);
+        let below = info_span!(parent: &current, "below");
+        [current, below, info_span!("outside"), info_span!(parent: None, "root")]
+    });
+    let opened = spans.each_ref().map(|span| bench.spans.find(&span.id().unwrap()).unwrap().opened.1);
+    let of_request = |time: SystemTime| {
+        let after = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        (AGO..Duration::from_secs(86_400)).contains(&after)
+    };
+    assert_eq!(opened.map(of_request), [true, true, false, false], "{opened:?}");
 }
 
 /// Is not to be written.
