@@ -111,8 +111,10 @@ impl Sheaf {
         self.sum = self.sum.plus(measure);
         self.since.get_or_insert_with(Instant::now);
         if self.bytes.len() >= LONG {
+            // The next will have about as many.
+            let room = Vec::with_capacity(self.pieces.len());
             let bytes = std::mem::take(&mut self.bytes).into();
-            self.full.push(Bound { bytes, pieces: std::mem::take(&mut self.pieces) });
+            self.full.push(Bound { bytes, pieces: std::mem::replace(&mut self.pieces, room) });
         }
     }
 

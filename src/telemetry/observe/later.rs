@@ -104,7 +104,12 @@ impl Desk {
     }
 
     fn tell_taken(&self) {
-        let ended = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended = {
+            let mut here = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            // Room for as many at once, for what grows is copied again and again.
+            let room = Vec::with_capacity(here.len());
+            std::mem::replace(&mut *here, room)
+        };
         if !ended.is_empty() {
             tell_ended(ended);
         }
