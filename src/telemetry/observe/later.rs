@@ -106,12 +106,13 @@ impl Desk {
     fn tell_taken(&self) {
         let ended = {
             let mut here = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            if here.is_empty() {
+                return;
+            }
             // Room for as many at once, for what grows is copied again and again.
             let room = Vec::with_capacity(here.len());
             std::mem::replace(&mut *here, room)
         };
-        if !ended.is_empty() {
-            tell_ended(ended);
-        }
+        tell_ended(ended);
     }
 }

@@ -135,38 +135,24 @@ impl Spans {
         self.0.open.of(id.into_u64()).get(&id.into_u64()).cloned()
     }
 
-    /// The moment at which a span is opened: within a request by its request's clock, which all times of its record go by.
-    fn moment(&self, attributes: &Attributes<'_>) -> Moment {
-        let by_request = |context: &Context| context.get::<Exchange>().map(Exchange::moment);
-        let known = match attributes.parent() {
-            Some(parent) => self.find(parent).and_then(|open| by_request(open.context.as_ref()?)),
-            None if attributes.is_contextual() => Context::map_current(by_request),
-            None => None,
-        };
-        known.unwrap_or_else(clock::now)
+    /// Shows `see` the context that a span is opened in: its explicit parent's, or what is current. It must not enter or leave
+    /// spans.
+    fn with_parent_of<T>(&self, attributes: &Attributes<'_>, see: impl FnOnce(&Context) -> T) -> T {
+        let parent = attributes.parent().and_then(|parent| self.find(parent));
+        match parent.as_ref().and_then(|open| open.context.as_ref()) {
+            Some(parent) => see(parent),
+            None if attributes.is_contextual() => Context::map_current(see),
+            None => see(&Context::new()),
+        }
     }
 
-    /// Opens a span in its explicit parent's context, or in what is current.
-    fn open(&self, id: SpanId, attributes: &Attributes<'_>, start: SystemTime) -> Option<Context> {
-        let (name, is_contextual) = (attributes.metadata().name(), attributes.is_contextual());
-        let parent = attributes.parent().and_then(|parent| self.find(parent)?.context.clone());
-        let is_suppressed = match &parent {
-            Some(parent) => parent.is_telemetry_suppressed(),
-            None => is_contextual && Context::is_current_telemetry_suppressed(),
-        };
-        if is_suppressed {
-            return None;
-        }
+    /// Opens a span, and makes the context that holds inside.
+    fn open(&self, id: SpanId, attributes: &Attributes<'_>, start: SystemTime) -> Context {
+        let name = attributes.metadata().name();
         let mut fields = SpanFields::with_capacity(attributes.fields().len());
         // The caller's code may run here, so that nothing is borrowed yet.
         attributes.record(&mut fields);
-        Some(match parent {
-            Some(parent) => self.open_in(&parent, id, name, fields, start),
-            None if is_contextual => {
-                Context::map_current(|parent| self.open_in(parent, id, name, fields, start))
-            }
-            None => self.open_in(&Context::new(), id, name, fields, start),
-        })
+        self.with_parent_of(attributes, |parent| self.open_in(parent, id, name, fields, start))
     }
 
     /// Opens a span of OpenTelemetry's, and makes the context that holds inside.
@@ -255,8 +241,13 @@ impl Subscriber for Spans {
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let (id, metadata) = (self.0.ids.new_span_id(), attributes.metadata());
-        let opened = self.moment(attributes);
-        let context = self.wants(metadata).then(|| self.open(id, attributes, opened.1)).flatten();
+        let (is_suppressed, by_request) = self.with_parent_of(attributes, |parent| {
+            (parent.is_telemetry_suppressed(), parent.get::<Exchange>().map(Exchange::moment))
+        });
+        // Within a request by its clock, which all times of its record go by.
+        let opened = by_request.unwrap_or_else(clock::now);
+        let is_filed = self.wants(metadata) && !is_suppressed;
+        let context = is_filed.then(|| self.open(id, attributes, opened.1));
         let id = number(id);
         let (handles, left) = (AtomicUsize::new(1), AtomicU64::new(0));
         self.0.open.of(id).insert(id, Arc::new(Open { metadata, context, handles, opened, left }));
