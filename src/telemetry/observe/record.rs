@@ -305,6 +305,29 @@ pub fn attributes_weight(attributes: &[KeyValue]) -> usize {
 }
 
 #[cfg(test)]
+impl RequestFacts {
+    /// A plain `GET`, for the unit tests of what is made of requests.
+    pub(crate) fn get(path: &str) -> Self {
+        Self {
+            method: Method::GET,
+            method_known: true,
+            route: Some(path.to_owned()),
+            scheme: Scheme::Http,
+            path: path.to_owned(),
+            query: None,
+            server_address: None,
+            server_port: None,
+            protocol_version: "1.1",
+            client_address: None,
+            client_forwarded: false,
+            peer: None,
+            content_length: None,
+            headers: KeptHeaders::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 impl RequestRecord {
     /// A request that was served, for the unit tests of what is drawn from records.
     pub(crate) fn served(opening: Opening) -> Self {

@@ -2,35 +2,21 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, UNIX_EPOCH};
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanId, TraceId, TraceState};
 use proptest::prelude::*;
 
 use super::*;
-use crate::telemetry::observe::{
-    EventId, Identity, KeptHeaders, Opening, Outcome, RequestFacts, Scheme, Stage,
-};
+use crate::telemetry::observe::{EventId, Identity, Opening, Outcome, RequestFacts, Stage};
 
 const JSON: Form = Form { format: LineFormat::Json, metrics: None };
 const CLASSIC: Form = Form { format: LineFormat::Classic, metrics: None };
 
 fn facts() -> RequestFacts {
     RequestFacts {
-        method: Method::GET,
-        method_known: true,
-        route: Some("/api/activities/home".to_owned()),
-        scheme: Scheme::Http,
-        path: "/api/activities/home".to_owned(),
-        query: None,
-        server_address: None,
-        server_port: None,
-        protocol_version: "1.1",
         client_address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST).into()),
-        client_forwarded: false,
-        peer: None,
-        content_length: None,
-        headers: KeptHeaders::default(),
+        ..RequestFacts::get("/api/activities/home")
     }
 }
 

@@ -4,15 +4,14 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use opentelemetry_sdk::trace::Sampler;
 use tracing::dispatcher::{self, with_default};
 use tracing::{Dispatch, Span, info, info_span};
 use tracing_subscriber::layer::{self, Layer, SubscriberExt as _};
 
-use super::super::heads::KeptHeaders;
 use super::super::identity::Identity;
-use super::super::record::{Opening, RequestFacts, Scheme};
+use super::super::record::{Opening, RequestFacts};
 use super::*;
 
 /// A subscriber, and the names of the spans that it has filed.
@@ -119,22 +118,7 @@ fn how_long_a_span_took_is_by_the_stopwatch() {
 
 /// A request that came at `started` by its clock, so long `ago`.
 fn request(started: SystemTime, ago: Duration) -> Exchange {
-    let request = RequestFacts {
-        method: Method::GET,
-        method_known: true,
-        route: None,
-        scheme: Scheme::Http,
-        path: "/".to_owned(),
-        query: None,
-        server_address: None,
-        server_port: None,
-        protocol_version: "1.1",
-        client_address: None,
-        client_forwarded: false,
-        peer: None,
-        content_length: None,
-        headers: KeptHeaders::default(),
-    };
+    let request = RequestFacts::get("/");
     let identity = Identity::extract(&HeaderMap::new(), &[], &EpochIds::default(), started);
     let clock = Instant::now().checked_sub(ago).unwrap();
     Exchange::open(Opening { identity, request, started }, clock, false, true)

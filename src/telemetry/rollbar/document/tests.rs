@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::HeaderName;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::{Config, Environment};
-use crate::telemetry::observe::{EventId, Identity, LogEvent, Opening, RequestFacts, Scheme};
+use crate::telemetry::observe::{EventId, Identity, LogEvent, Opening, RequestFacts};
 
 #[path = "../../../../tests/it/stand_in/rollbar/item.rs"]
 mod item;
@@ -50,20 +50,14 @@ fn record_of(path: String, query: Option<String>) -> RequestRecord {
         amzn: None,
     };
     let request = RequestFacts {
-        method: Method::GET,
-        method_known: true,
         route: Some("/a/{b}".to_owned()),
-        scheme: Scheme::Http,
-        path,
         query,
         server_address: Some("localhost".to_owned()),
         server_port: Some(4567),
-        protocol_version: "1.1",
         client_address: Some("203.0.113.9".parse::<IpAddr>().unwrap().into()),
-        client_forwarded: false,
-        peer: None,
-        content_length: None,
         headers: [(HeaderName::from_static("x-request-id"), "r-1")].into_iter().collect(),
+        path,
+        ..RequestFacts::get("/")
     };
     RequestRecord::served(Opening { identity, request, started: UNIX_EPOCH + Duration::from_secs(START) })
 }

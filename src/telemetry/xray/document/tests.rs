@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 use opentelemetry::trace::{Event, SpanContext, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanEvents, SpanLinks};
@@ -12,9 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::super::metadata::Surroundings;
 use super::*;
-use crate::telemetry::observe::{
-    Fault, Identity, KeptHeaders, Opening, Outcome, PanicReport, RequestFacts, Scheme, Stage,
-};
+use crate::telemetry::observe::{Fault, Identity, Opening, Outcome, PanicReport, RequestFacts, Stage};
 
 #[path = "../../../../tests/it/stand_in/segment.rs"]
 mod segment;
@@ -25,20 +23,9 @@ pub(in super::super) const OWN: u64 = 0xabcd;
 
 fn facts() -> RequestFacts {
     RequestFacts {
-        method: Method::GET,
-        method_known: true,
-        route: Some("/".to_owned()),
-        scheme: Scheme::Http,
-        path: "/".to_owned(),
-        query: None,
         server_address: Some("localhost".to_owned()),
         server_port: Some(4567),
-        protocol_version: "1.1",
-        client_address: None,
-        client_forwarded: false,
-        peer: None,
-        content_length: None,
-        headers: KeptHeaders::default(),
+        ..RequestFacts::get("/")
     }
 }
 
