@@ -329,8 +329,18 @@ impl RequestFacts {
 
 #[cfg(test)]
 impl RequestRecord {
-    /// A request that was served, for the unit tests of what is drawn from records.
-    pub(crate) fn served(opening: Opening) -> Self {
+    /// A request that was served, the same one always, for the unit tests of what is drawn from records.
+    pub(crate) fn served(request: RequestFacts, started: SystemTime) -> Self {
+        let identity = Identity {
+            trace_id: 0x6b00_df63_c7e3_4edc_0ab2_0790_4997_1888_u128.into(),
+            span_id: 0xabcd.into(),
+            parent: None,
+            parent_sampled: None,
+            sampled: false,
+            trace_state: opentelemetry::trace::TraceState::NONE,
+            amzn: None,
+        };
+        let opening = Opening { identity, request, started };
         Self {
             opening: Arc::new(opening),
             event_id: EventId::next(),

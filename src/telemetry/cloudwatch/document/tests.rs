@@ -4,11 +4,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::StatusCode;
 use opentelemetry::KeyValue;
-use opentelemetry::trace::{SpanId, TraceId, TraceState};
+use opentelemetry::trace::{SpanId, TraceId};
 use proptest::prelude::*;
 
 use super::*;
-use crate::telemetry::observe::{EventId, Identity, Opening, Outcome, RequestFacts, Stage};
+use crate::telemetry::observe::{EventId, Outcome, RequestFacts, Stage};
 
 const JSON: Form = Form { format: LineFormat::Json, metrics: None };
 const CLASSIC: Form = Form { format: LineFormat::Classic, metrics: None };
@@ -26,16 +26,7 @@ fn moment() -> SystemTime {
 }
 
 fn record(request: RequestFacts) -> RequestRecord {
-    let identity = Identity {
-        trace_id: TraceId::from(0x6b00_df63_c7e3_4edc_0ab2_0790_4997_1888),
-        span_id: SpanId::from(0xabcd),
-        parent: None,
-        parent_sampled: None,
-        sampled: false,
-        trace_state: TraceState::NONE,
-        amzn: None,
-    };
-    let mut record = RequestRecord::served(Opening { identity, request, started: moment() });
+    let mut record = RequestRecord::served(request, moment());
     record.duration = Duration::ZERO;
     record
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceId, TraceState};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::{Config, Environment};
-use crate::telemetry::observe::{EventId, Identity, LogEvent, Opening, RequestFacts};
+use crate::telemetry::observe::{EventId, LogEvent, RequestFacts};
 
 #[path = "../../../../tests/it/stand_in/rollbar/item.rs"]
 mod item;
@@ -40,15 +40,6 @@ fn record() -> RequestRecord {
 }
 
 fn record_of(path: String, query: Option<String>) -> RequestRecord {
-    let identity = Identity {
-        trace_id: TraceId::from(0x6b00_df63_c7e3_4edc_0ab2_0790_4997_1888),
-        span_id: SpanId::from(0xabcd),
-        parent: None,
-        parent_sampled: None,
-        sampled: false,
-        trace_state: TraceState::NONE,
-        amzn: None,
-    };
     let request = RequestFacts {
         route: Some("/a/{b}".to_owned()),
         query,
@@ -59,7 +50,7 @@ fn record_of(path: String, query: Option<String>) -> RequestRecord {
         path,
         ..RequestFacts::get("/")
     };
-    RequestRecord::served(Opening { identity, request, started: UNIX_EPOCH + Duration::from_secs(START) })
+    RequestRecord::served(request, UNIX_EPOCH + Duration::from_secs(START))
 }
 
 fn event(message: &str, fields: Vec<KeyValue>) -> Arc<LogEvent> {

@@ -12,13 +12,14 @@ use serde_json::{Value as Json, json};
 
 use super::super::metadata::Surroundings;
 use super::*;
-use crate::telemetry::observe::{Fault, Identity, Opening, Outcome, PanicReport, RequestFacts, Stage};
+use crate::telemetry::observe::{Fault, Outcome, PanicReport, RequestFacts, Stage};
 
 #[path = "../../../../tests/it/stand_in/segment.rs"]
 mod segment;
 
 /// What the API takes at most, and a little less than a datagram can have.
 const MOST: usize = 64_000;
+/// The span of [`RequestRecord::served`].
 pub(in super::super) const OWN: u64 = 0xabcd;
 
 fn facts() -> RequestFacts {
@@ -29,22 +30,9 @@ fn facts() -> RequestFacts {
     }
 }
 
-fn record(request: RequestFacts, started: SystemTime) -> RequestRecord {
-    let identity = Identity {
-        trace_id: TraceId::from(0x6b00_df63_c7e3_4edc_0ab2_0790_4997_1888),
-        span_id: SpanId::from(OWN),
-        parent: None,
-        parent_sampled: None,
-        sampled: false,
-        trace_state: TraceState::NONE,
-        amzn: None,
-    };
-    RequestRecord::served(Opening { identity, request, started })
-}
-
 /// The record of a request with these spans.
 pub(in super::super) fn with_spans(spans: Vec<SpanData>) -> RequestRecord {
-    let mut record = record(facts(), at(0));
+    let mut record = RequestRecord::served(facts(), at(0));
     record.spans = spans.into_iter().map(Box::new).collect();
     record
 }
@@ -57,7 +45,7 @@ fn at(seconds: i64) -> SystemTime {
 }
 
 pub(in super::super) fn span(id: u64, parent: u64) -> SpanData {
-    let record = record(facts(), at(0));
+    let record = RequestRecord::served(facts(), at(0));
     let trace = record.identity().trace_id;
     SpanData {
         span_context: SpanContext::new(trace, id.into(), TraceFlags::default(), false, TraceState::NONE),
@@ -244,7 +232,7 @@ fn any_record() -> impl Strategy<Value = RequestRecord> {
                 ..facts()
             };
             let status = |code| StatusCode::from_u16(code).ok();
-            let mut record = record(request, at(started));
+            let mut record = RequestRecord::served(request, at(started));
             (record.user, record.attributes) = (user, attributes);
             record.spans = spans.into_iter().map(Box::new).collect();
             match outcome {
@@ -297,7 +285,7 @@ proptest! {
 
     #[test]
     fn any_straggler_gives_one_right_document(span in any_span(), most in LEAST..MOST) {
-        let record = Arc::new(record(facts(), at(0)));
+        let record = Arc::new(RequestRecord::served(facts(), at(0)));
         let item = Item::Straggler { record, span: Box::new(span) };
         prop_assert_eq!(checked(&item, &Surroundings::default(), most).len(), 1);
     }
@@ -379,7 +367,7 @@ fn a_straggler_of_another_trace_is_a_subsegment_of_its_request() {
     let mut other = span(7, 0);
     let flags = TraceFlags::default();
     other.span_context = SpanContext::new(TraceId::from(1), 7.into(), flags, false, TraceState::NONE);
-    let record = Arc::new(record(facts(), at(0)));
+    let record = Arc::new(RequestRecord::served(facts(), at(0)));
     let item = Item::Straggler { record, span: Box::new(other) };
     let documents = checked(&item, &Surroundings::default(), MOST);
     assert_eq!(documents[0]["trace_id"], "1-6b00df63-c7e34edc0ab2079049971888");
