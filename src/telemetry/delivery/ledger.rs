@@ -85,7 +85,7 @@ impl Books {
 
 impl Tally {
     /// Items are given to the backend and wait in its queue.
-    fn queue(&mut self, items: u64) {
+    pub(super) fn queue(&mut self, items: u64) {
         self.created += items;
         self.queued += items;
     }

@@ -85,7 +85,7 @@ impl<T: Send + Sync + 'static> Delivery<T> {
             let (sink, ledger) = (Arc::clone(&sink), Arc::clone(&ledger));
             let through: Through<T> = Box::new(move |item, items| {
                 let Some(item) = unless_panics(|| sink.draw(item)) else {
-                    ledger.enter(|tally| tally.drop_queued(PANICKED, items));
+                    ledger.enter(|tally| tally.refuse(PANICKED, items));
                     return Ok(log.waits().0);
                 };
                 let written = log.write_through(S::rank(&item), items, |into| sink.encode(&item, into));

@@ -51,7 +51,8 @@ pub type Gathered<T> = fn(Bytes, Mark) -> T;
 /// Sends what is on a sheaf, if that takes no waiting; whether it has.
 pub(super) type AtOnce = Box<dyn Fn(&Sheaf) -> bool + Send + Sync>;
 
-/// Puts an item on disk before the push returns; what waited there before it. What comes back must wait in memory.
+/// Puts an item on disk, and enters it, before the push returns; what waited there before it. What comes back must wait
+/// in memory, and is not in the books.
 pub(super) type Through<T> = Box<dyn Fn(T, u64) -> Result<Measure, T> + Send + Sync>;
 
 #[derive(Debug)]
@@ -64,13 +65,6 @@ struct Waiting<T> {
     came: Option<Instant>,
     /// What `entries` and `fresh` sum up to.
     sum: Measure,
-}
-
-/// Whether the ledger knows of something already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Entered {
-    Yes,
-    No,
 }
 
 /// One thing that waits.
@@ -123,17 +117,15 @@ impl<T> Queue<T> {
         if let Some(through) = &self.0.asks.through
             && self.is_open_and_empty()
         {
-            // Entered first, so that nothing is delivered that is not in the books yet.
-            self.0.ledger.queue(measure.items);
             return match through(thing, measure.items) {
                 Ok(before) => {
                     self.wake(measure, before, Measure::default(), &self.0.wake_at, false);
                     true
                 }
-                Err(thing) => self.hold(thing, measure, Entered::Yes),
+                Err(thing) => self.hold(thing, measure),
             };
         }
-        self.hold(thing, measure, Entered::No)
+        self.hold(thing, measure)
     }
 
     /// The same for something of so many `items` that is drawn at once, while what it is drawn from is in the processor's
@@ -200,23 +192,18 @@ impl<T> Queue<T> {
     }
 
     /// Keeps something in memory, if there is room.
-    fn hold(&self, thing: T, measure: Measure, entered: Entered) -> bool {
+    fn hold(&self, thing: T, measure: Measure) -> bool {
         let Shared { ledger, attended, .. } = &*self.0;
         let mut waiting = self.waiting();
         let held_before = match self.take_room(measure) {
             Ok(before) => before,
             Err(reason) => {
-                ledger.enter(|tally| match entered {
-                    Entered::Yes => tally.drop_queued(reason, measure.items),
-                    Entered::No => tally.refuse(reason, measure.items),
-                });
+                ledger.enter(|tally| tally.refuse(reason, measure.items));
                 return false;
             }
         };
-        if entered == Entered::No {
-            // Entered under the lock, so that nothing is delivered that is not in the books yet.
-            ledger.queue(measure.items);
-        }
+        // Entered under the lock, so that nothing is delivered that is not in the books yet.
+        ledger.queue(measure.items);
         let before = waiting.sum;
         // The clock is asked once for all that the worker will find: what is taken for a little older waits no longer.
         let since = *waiting.came.get_or_insert_with(Instant::now);
@@ -348,8 +335,8 @@ impl<T> Queue<T> {
     /// Takes nothing any more.
     pub(super) fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
-        // Whoever has not seen it is done when these locks can be had; but for who is writing to disk, whose item is there
-        // for the next process.
+        // Whoever has not seen it is done when these locks can be had; but for who is writing to disk, whose item is entered
+        // when it is there, for the next process.
         drop(self.waiting());
         self.0.sheaves.are_empty();
         self.0.wake.notify_one();

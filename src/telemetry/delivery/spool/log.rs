@@ -173,11 +173,12 @@ impl Log {
     /// Writes what is queued; the oldest of it since `since`. What could not be written stays queued; what there is no
     /// room for, or its sink panics over, is lost, unless it is in memory as well.
     pub(in super::super) fn append(&self, group: Group, since: Instant) -> Vec<Fate> {
-        self.append_behind(group, since).0
+        self.append_behind(group, since, false).0
     }
 
-    /// The same, and what waited there before it.
-    fn append_behind(&self, group: Group, since: Instant) -> (Vec<Fate>, Measure) {
+    /// The same, and what waited there before it. What `is_new` is entered only now, and not at all where it could not be
+    /// written.
+    fn append_behind(&self, group: Group, since: Instant, is_new: bool) -> (Vec<Fate>, Measure) {
         let admitted = self.admit(&group);
         let entries: Vec<_> =
             group.entries.iter().map(|entry| (u64::from(entry.items()), entry.out)).collect();
@@ -187,7 +188,6 @@ impl Log {
         if state.store.unread().0.entries > 0 {
             state.since = state.since.or(Some(since));
         }
-        drop(state);
         let (mut kept, mut refused, mut failed, mut spoilt) = (0, 0, 0, 0);
         for (fate, (items, out)) in fates.iter().zip(entries) {
             match fate {
@@ -198,11 +198,16 @@ impl Log {
                 Fate::Spoilt => spoilt += items,
             }
         }
+        // Entered under the lock, so that nothing is read back that is not in the books yet.
         self.own.ledger.enter(|tally| {
+            if is_new {
+                tally.queue(kept + refused + spoilt);
+            }
             tally.spool(kept);
             tally.drop_queued(FULL, refused);
             tally.drop_queued(PANICKED, spoilt);
         });
+        drop(state);
         if refused > 0 {
             self.own.status.lost(refused, FULL, &self.spool.is_full());
         }
@@ -219,8 +224,8 @@ impl Log {
         (fates, before)
     }
 
-    /// Writes one item that is queued, on behalf of whoever pushed it; what waited before it. `None`: it is still
-    /// queued and nothing else, because the disk did not take it.
+    /// Writes one item, on behalf of whoever pushes it, and enters it; what waited before it. `None`: it is neither there nor
+    /// in the books, because the disk did not take it.
     pub(in super::super) fn write_through(
         &self,
         rank: Rank,
@@ -229,7 +234,7 @@ impl Log {
     ) -> Option<Measure> {
         let mut group = Group::default();
         group.add(rank, items, false, encode);
-        let (fates, before) = self.append_behind(group, Instant::now());
+        let (fates, before) = self.append_behind(group, Instant::now(), true);
         (fates != [Fate::Failed]).then_some(before)
     }
 

@@ -1,6 +1,7 @@
 //! The worker with a disk.
 
 use std::fs;
+use std::sync::Barrier;
 
 use super::*;
 use crate::telemetry::delivery::spool::{Fate, Folder, Group};
@@ -433,4 +434,48 @@ fn written_through_is_on_disk_when_the_push_returns() {
         let tally = done.block_on(delivery.shut_down(Instant::now() + Duration::from_secs(60)));
         assert_eq!((tally.delivered, tally.dropped["sink_panicked"], tally.created), (4, 1, 5), "{tally}");
     }
+}
+
+/// A sink that takes its time over writing an item.
+struct Slow(Arc<Barrier>);
+
+impl Sink for Slow {
+    type Item = ();
+
+    fn measure((): &()) -> Measure {
+        Measure { weight: 10, items: 1 }
+    }
+
+    fn encode(&self, (): &(), _: &mut Vec<u8>) {
+        // It has begun; and it may go on.
+        self.0.wait();
+        self.0.wait();
+    }
+
+    async fn send(&self, _: &[()]) -> Answer {
+        unreachable!("nothing is sent at the end")
+    }
+}
+
+#[test]
+fn what_is_being_written_at_the_end_is_not_lost() {
+    let folder = Folder::new();
+    let spool = Spool::open(&folder.0, PLENTY, true).unwrap();
+    let (ledger, keep) = (Arc::new(Ledger::default()), Keep { through: true, ..KEEP });
+    let status = Status::new("there", Arc::new(|_, _| {}));
+    let log = spool.log("there", keep, Arc::clone(&ledger), status.clone()).unwrap();
+    let (barrier, runtime) = (Arc::new(Barrier::new(2)), Runtime::start().unwrap());
+    let sink = Slow(Arc::clone(&barrier));
+    let delivery = Delivery::start_spooled(sink, policy(), status, Arc::clone(&ledger), Some(log), &runtime);
+    let queue = delivery.queue().clone();
+    let pushing = std::thread::spawn(move || queue.push(()));
+    barrier.wait();
+    let done = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let told = done.block_on(delivery.shut_down(Instant::now() + Duration::from_secs(60)));
+    assert_eq!((told.created, told.lost()), (0, 0), "{told}");
+    barrier.wait();
+    assert!(pushing.join().unwrap(), "it is on disk");
+    let tally = ledger.tally();
+    assert!(tally.balances() && (tally.created, tally.spooled, tally.lost()) == (1, 1, 0), "{tally}");
+    assert_eq!(delivery.kept().unwrap().items, 1);
 }
