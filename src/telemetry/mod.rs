@@ -213,12 +213,13 @@ impl Telemetry {
         states.extend(self.cloudwatch.as_ref().map(|cloudwatch| (CLOUDWATCH, cloudwatch.state())));
         states.extend(self.rollbar.as_ref().map(|rollbar| (ROLLBAR, rollbar.state())));
         states.insert(TERMINAL, self.terminal.state());
+        // First the books: what they say is on disk can be seen there already.
+        let tallies = self.books.tallies().into_iter();
         let mut kept: BTreeMap<_, _> = self.otlp.kept().into_iter().collect();
         let lines = self.cloudwatch.as_ref().and_then(CloudWatch::kept);
         kept.extend(lines.map(|lines| (CLOUDWATCH, lines)));
         let items = self.rollbar.as_ref().and_then(Rollbar::kept);
         kept.extend(items.map(|items| (ROLLBAR, items)));
-        let tallies = self.books.tallies().into_iter();
         tallies
             .map(|(backend, items)| {
                 let (state, spool) = (states.remove(backend).unwrap_or_default(), kept.remove(backend));

@@ -102,9 +102,15 @@ impl DerefMut for Changing<'_> {
     }
 }
 
+impl Changing<'_> {
+    fn show(&self) {
+        self.shown.update(&self.state.store);
+    }
+}
+
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
-        self.shown.update(&self.state.store);
+        self.show();
     }
 }
 
@@ -198,7 +204,9 @@ impl Log {
                 Fate::Spoilt => spoilt += items,
             }
         }
-        // Entered under the lock, so that nothing is read back that is not in the books yet.
+        // Entered under the lock, so that nothing is read back that is not in the books yet, and shown before: who sees in the
+        // books that something is on disk finds it there.
+        state.show();
         self.own.ledger.enter(|tally| {
             if is_new {
                 tally.queue(kept + refused + spoilt);
