@@ -86,6 +86,8 @@ impl Shown {
 struct Changing<'a> {
     state: MutexGuard<'a, State>,
     shown: &'a Shown,
+    /// Whether all of it is shown: to look at every file takes time.
+    is_shown: bool,
 }
 
 impl Deref for Changing<'_> {
@@ -98,13 +100,18 @@ impl Deref for Changing<'_> {
 
 impl DerefMut for Changing<'_> {
     fn deref_mut(&mut self) -> &mut State {
+        self.is_shown = false;
         &mut self.state
     }
 }
 
 impl Changing<'_> {
-    fn show(&self) {
-        self.shown.update(&self.state.store);
+    /// Shows the change at once, and not only when the lock is let go of.
+    fn show(&mut self) {
+        if !self.is_shown {
+            self.shown.update(&self.state.store);
+            self.is_shown = true;
+        }
     }
 }
 
@@ -345,7 +352,7 @@ impl Own {
     }
 
     fn change(&self) -> Changing<'_> {
-        Changing { state: self.state(), shown: &self.shown }
+        Changing { state: self.state(), shown: &self.shown, is_shown: false }
     }
 
     /// What would be thrown away first, and when it was written.

@@ -395,29 +395,40 @@ fn what_is_kept_is_told_in_one_piece() {
     writer.join().unwrap();
 }
 
+/// A delivery on threads of its own, and what it has of the spool.
+fn start<S: Sink>(
+    sink: S,
+    policy: Policy,
+    spool: &Spool,
+    keep: Keep,
+    runtime: &Runtime,
+) -> (Delivery<S::Item>, Log) {
+    let ledger = Arc::new(Ledger::default());
+    let status = Status::new("there", Arc::new(|_, _| {}));
+    let log = spool.log("there", keep, Arc::clone(&ledger), status.clone()).unwrap();
+    (Delivery::start_spooled(sink, policy, status, ledger, Some(log.clone()), runtime), log)
+}
+
+/// Shuts a delivery down, and gives it all the time that it needs.
+fn end<T: Send + Sync + 'static>(delivery: &Delivery<T>) -> Tally {
+    let ending = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    ending.block_on(delivery.shut_down(Instant::now() + Duration::from_secs(60)))
+}
+
 #[test]
 fn written_through_is_on_disk_when_the_push_returns() {
     let folder = Folder::new();
     for (through, asks) in [(true, true), (true, false), (false, true)] {
         let spool = Spool::open(&folder.0, PLENTY, through).unwrap();
-        let (ledger, keep) = (Arc::new(Ledger::default()), Keep { through: asks, ..KEEP });
-        let status = Status::new("there", Arc::new(|_, _| {}));
-        let log = spool.log("there", keep, Arc::clone(&ledger), status.clone()).unwrap();
         let (sender, mut asked) = mpsc::unbounded_channel();
         let runtime = Runtime::start().unwrap();
-        assert_eq!(log.writes_through(), through && asks);
         let lingering =
             Policy { batch: Limits { linger: Duration::from_secs(3600), ..policy().batch }, ..policy() };
-        let delivery = Delivery::start_spooled(
-            Scripted(sender),
-            lingering,
-            status,
-            Arc::clone(&ledger),
-            Some(log),
-            &runtime,
-        );
+        let keep = Keep { through: asks, ..KEEP };
+        let (delivery, log) = start(Scripted(sender), lingering, &spool, keep, &runtime);
+        assert_eq!(log.writes_through(), through && asks);
         delivery.queue().push(1);
-        let tally = ledger.tally();
+        let tally = delivery.queue().ledger().tally();
         assert!(tally.balances() && tally.created == 1, "{tally}");
         if through && asks {
             assert_eq!((tally.spooled, files(&folder)), (1, 1));
@@ -430,8 +441,7 @@ fn written_through_is_on_disk_when_the_push_returns() {
         let arrived = asked.blocking_recv().unwrap();
         assert_eq!(arrived.items, [1, 2, 3, 4]);
         arrived.answer.send(Ok(Sent::default())).unwrap();
-        let done = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let tally = done.block_on(delivery.shut_down(Instant::now() + Duration::from_secs(60)));
+        let tally = end(&delivery);
         assert_eq!((tally.delivered, tally.dropped["sink_panicked"], tally.created), (4, 1, 5), "{tally}");
     }
 }
@@ -461,21 +471,17 @@ impl Sink for Slow {
 fn what_is_being_written_at_the_end_is_not_lost() {
     let folder = Folder::new();
     let spool = Spool::open(&folder.0, PLENTY, true).unwrap();
-    let (ledger, keep) = (Arc::new(Ledger::default()), Keep { through: true, ..KEEP });
-    let status = Status::new("there", Arc::new(|_, _| {}));
-    let log = spool.log("there", keep, Arc::clone(&ledger), status.clone()).unwrap();
     let (barrier, runtime) = (Arc::new(Barrier::new(2)), Runtime::start().unwrap());
-    let sink = Slow(Arc::clone(&barrier));
-    let delivery = Delivery::start_spooled(sink, policy(), status, Arc::clone(&ledger), Some(log), &runtime);
+    let keep = Keep { through: true, ..KEEP };
+    let (delivery, _) = start(Slow(Arc::clone(&barrier)), policy(), &spool, keep, &runtime);
     let queue = delivery.queue().clone();
     let pushing = std::thread::spawn(move || queue.push(()));
     barrier.wait();
-    let done = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let told = done.block_on(delivery.shut_down(Instant::now() + Duration::from_secs(60)));
+    let told = end(&delivery);
     assert_eq!((told.created, told.lost()), (0, 0), "{told}");
     barrier.wait();
     assert!(pushing.join().unwrap(), "it is on disk");
-    let tally = ledger.tally();
+    let tally = delivery.queue().ledger().tally();
     assert!(tally.balances() && (tally.created, tally.spooled, tally.lost()) == (1, 1, 0), "{tally}");
     assert_eq!(delivery.kept().unwrap().items, 1);
 }
