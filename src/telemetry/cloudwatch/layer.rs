@@ -71,3 +71,35 @@ impl LogView for LineLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use tracing::Level;
+
+    use super::*;
+    use crate::config::LineFormat;
+    use crate::telemetry::cloudwatch::exporter::Stream;
+    use crate::telemetry::observe::RequestFacts;
+
+    #[test]
+    fn what_takes_long_to_draw_is_left_to_the_worker() {
+        let queue = Queue::unattended::<Stream>();
+        let form = Arc::new(Form { format: LineFormat::Json, metrics: None });
+        let view = LineView::new(queue.clone(), form);
+        let log = LineLog { view: view.clone(), level: LevelFilter::INFO };
+        let told = |message: &str| {
+            log.on_event(&Arc::new(LogEvent::notice(Level::INFO, message)), None);
+            (queue.undrawn(), queue.ledger().tally().queued)
+        };
+        assert_eq!(told("short"), (0, 1), "a short one is drawn");
+        assert_eq!(told(&"long ".repeat(1000)), (1, 2));
+        let closed = |record: fn(RequestFacts, SystemTime) -> RequestRecord| {
+            view.clone().on_close(&Arc::new(record(RequestFacts::get("/"), UNIX_EPOCH)));
+            (queue.undrawn(), queue.ledger().tally().queued)
+        };
+        assert_eq!(closed(RequestRecord::served), (1, 3), "a plain one is drawn");
+        assert_eq!(closed(RequestRecord::failed), (2, 4));
+    }
+}

@@ -352,5 +352,22 @@ impl<T> Queue<T> {
     }
 }
 
+/// For the unit tests of those who push.
+#[cfg(test)]
+impl<T: 'static> Queue<T> {
+    /// One that nobody takes anything from, of what goes to a sink of this kind.
+    pub(crate) fn unattended<S: super::Sink<Item = T>>() -> Self {
+        let asks =
+            Asks { measure: S::measure, gathered: S::GATHERED, at_once: Box::new(|_| false), through: None };
+        let limits = Limits { items: 1024, weight: 1 << 20, linger: std::time::Duration::ZERO };
+        Self::new(asks, Measure { weight: 1 << 20, items: 1024 }, limits, Arc::default())
+    }
+
+    /// How much of what was pushed is left to a worker to draw.
+    pub(crate) fn undrawn(&self) -> usize {
+        self.waiting().fresh.len()
+    }
+}
+
 #[cfg(test)]
 mod tests;

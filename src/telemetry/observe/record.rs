@@ -329,6 +329,11 @@ impl RequestFacts {
 
 #[cfg(test)]
 impl RequestRecord {
+    /// The same as [`RequestRecord::served`], with an error's chain to write out.
+    pub(crate) fn failed(request: RequestFacts, started: SystemTime) -> Self {
+        Self { fault: Some(Fault::capture(&std::fmt::Error)), ..Self::served(request, started) }
+    }
+
     /// A request that was served, the same one always, for the unit tests of what is drawn from records.
     pub(crate) fn served(request: RequestFacts, started: SystemTime) -> Self {
         let identity = Identity {
@@ -336,7 +341,7 @@ impl RequestRecord {
             span_id: 0xabcd.into(),
             parent: None,
             parent_sampled: None,
-            sampled: false,
+            sampled: true,
             trace_state: opentelemetry::trace::TraceState::NONE,
             amzn: None,
         };

@@ -86,3 +86,30 @@ impl View for MetricsView {
         self.0.record(record);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::telemetry::observe::RequestFacts;
+    use crate::telemetry::otlp::SpanSink;
+
+    #[test]
+    fn what_takes_long_to_draw_is_left_to_the_worker() {
+        const LIMITS: SpanLimits = SpanLimits {
+            attribute_value_length: None,
+            attributes: 128,
+            events: 128,
+            links: 128,
+            event_attributes: 128,
+            link_attributes: 128,
+        };
+        let queue = Queue::unattended::<SpanSink>();
+        let mut view = SpanView::new(queue.clone(), LIMITS);
+        view.on_close(&Arc::new(RequestRecord::served(RequestFacts::get("/"), UNIX_EPOCH)));
+        assert_eq!((queue.undrawn(), queue.ledger().tally().queued), (0, 1), "a plain one is drawn");
+        view.on_close(&Arc::new(RequestRecord::failed(RequestFacts::get("/"), UNIX_EPOCH)));
+        assert_eq!((queue.undrawn(), queue.ledger().tally().queued), (1, 2));
+    }
+}

@@ -126,3 +126,28 @@ impl View for SegmentView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::telemetry::xray::exporter::Daemon;
+    use crate::telemetry::xray::sampling::LocalRules;
+
+    #[test]
+    fn what_takes_long_to_draw_is_left_to_the_worker() {
+        let queue = Queue::unattended::<Daemon>();
+        let parts = Arc::new(Parts {
+            sampler: Sampler::new(LocalRules::default()),
+            naming: Arc::new(Naming::new("cruddur", None)),
+            form: Arc::default(),
+            queue: queue.clone(),
+        });
+        let mut view = SegmentView { parts, name: "cruddur".into(), sampled: true, rule: None, answer: None };
+        view.on_close(&Arc::new(RequestRecord::served(RequestFacts::get("/"), UNIX_EPOCH)));
+        assert_eq!((queue.undrawn(), queue.ledger().tally().queued), (0, 1), "a plain one is drawn");
+        view.on_close(&Arc::new(RequestRecord::failed(RequestFacts::get("/"), UNIX_EPOCH)));
+        assert_eq!((queue.undrawn(), queue.ledger().tally().queued), (1, 2));
+    }
+}
