@@ -45,8 +45,10 @@ impl Server {
     /// Starts a server behind `wrapper` (a program and its arguments, or nothing), and waits until it answers.
     pub(crate) fn start(command: &Command, wrapper: &[&str], said: &Path) -> anyhow::Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let child = std::process::Command::new("taskset")
-            .args(["-c", CORE])
+        // With whatever ends this process the server ends too: what went on would take the core from the next run, and ask
+        // at ports that have become somebody else's.
+        let child = std::process::Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "taskset", "-c", CORE])
             .args(wrapper)
             .arg(&command.program)
             .args(command.argument)
@@ -58,7 +60,7 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(File::create(said)?)
             .spawn()
-            .context("taskset, of util-linux, cannot be run")?;
+            .context("setpriv, of util-linux, cannot be run")?;
         let pid = Pid::from_raw(child.id().try_into()?);
         let address = (Ipv4Addr::LOCALHOST, port).into();
         let mut server =
