@@ -91,13 +91,13 @@ mod tests {
         let log = LineLog { view: view.clone(), level: LevelFilter::INFO };
         let told = |message: &str| {
             log.on_event(&Arc::new(LogEvent::notice(Level::INFO, message)), None);
-            (queue.undrawn(), queue.ledger().tally().queued)
+            queue.undrawn_and_queued()
         };
         assert_eq!(told("short"), (0, 1), "a short one is drawn");
         assert_eq!(told(&"long ".repeat(1000)), (1, 2));
         let closed = |record: fn(RequestFacts, SystemTime) -> RequestRecord| {
             view.clone().on_close(&Arc::new(record(RequestFacts::get("/"), UNIX_EPOCH)));
-            (queue.undrawn(), queue.ledger().tally().queued)
+            queue.undrawn_and_queued()
         };
         assert_eq!(closed(RequestRecord::served), (1, 3), "a plain one is drawn");
         assert_eq!(closed(RequestRecord::failed), (2, 4));

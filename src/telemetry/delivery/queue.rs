@@ -363,9 +363,9 @@ impl<T: 'static> Queue<T> {
         Self::new(asks, Measure { weight: 1 << 20, items: 1024 }, limits, Arc::default())
     }
 
-    /// How much of what was pushed is left to a worker to draw.
-    pub(crate) fn undrawn(&self) -> usize {
-        self.waiting().fresh.len()
+    /// How many things are left to a worker to draw, and how many items wait in all.
+    pub(crate) fn undrawn_and_queued(&self) -> (usize, u64) {
+        (self.waiting().fresh.len(), self.ledger().tally().queued)
     }
 }
 

@@ -146,8 +146,8 @@ mod tests {
         });
         let mut view = SegmentView { parts, name: "cruddur".into(), sampled: true, rule: None, answer: None };
         view.on_close(&Arc::new(RequestRecord::served(RequestFacts::get("/"), UNIX_EPOCH)));
-        assert_eq!((queue.undrawn(), queue.ledger().tally().queued), (0, 1), "a plain one is drawn");
+        assert_eq!(queue.undrawn_and_queued(), (0, 1), "a plain one is drawn");
         view.on_close(&Arc::new(RequestRecord::failed(RequestFacts::get("/"), UNIX_EPOCH)));
-        assert_eq!((queue.undrawn(), queue.ledger().tally().queued), (1, 2));
+        assert_eq!(queue.undrawn_and_queued(), (1, 2));
     }
 }
